@@ -1,0 +1,47 @@
+"""Autoencoders: one equation, one class.
+
+>>> import aebook
+>>> images, labels = aebook.datasets.fashion_mnist()
+>>> objective = aebook.variants.plain((784, 256, 32))
+>>> history = aebook.fit(objective, images, epochs=10)
+>>> codes = objective.model.encode(images)
+"""
+
+from aebook import (
+    core,
+    datasets,
+    distances,
+    linear,
+    networks,
+    penalties,
+    plots,
+    schedules,
+    training,
+    variants,
+)
+from aebook.core import Autoencoder, Loss, Objective
+from aebook.full_batch import lbfgs
+from aebook.history import History
+from aebook.training import evaluate, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Autoencoder",
+    "History",
+    "Loss",
+    "Objective",
+    "core",
+    "datasets",
+    "distances",
+    "evaluate",
+    "fit",
+    "lbfgs",
+    "linear",
+    "networks",
+    "penalties",
+    "plots",
+    "schedules",
+    "training",
+    "variants",
+]

@@ -1,0 +1,209 @@
+r"""One equation, one class.
+
+.. math::
+
+    L(θ, φ) = E_x E_T [\, d(x, D_θ(b(E_φ(T(x))))) \,] + Σ_i λ_i Ω_i
+
+:class:`Autoencoder` holds what is used after training: the encoder :math:`E_φ`, the bottleneck
+:math:`b` and the decoder :math:`D_θ`. :class:`Objective` holds what is trained: the corruption
+:math:`T`, the distance :math:`d`, the penalties :math:`λ_i Ω_i`. Its ``forward`` is the equation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from aebook.distances import squared_error
+
+__all__ = ["Autoencoder", "Loss", "Objective", "Pass"]
+
+
+class Autoencoder(nn.Module):
+    r"""Encoder, bottleneck and decoder: :math:`x' = D_θ(z)` with :math:`z = b(E_φ(x))`.
+
+    This is the part for use after training. In evaluation mode, where :func:`aebook.fit` leaves
+    it, its methods are deterministic, refuse messages that are not finite, and record gradients
+    only for an input that asks for them (``x.requires_grad``), so that results can be handed
+    straight to NumPy. To differentiate in the weights, use training mode or the parts themselves.
+
+    Parameters
+    ----------
+    encoder
+        Maps a batch of messages, shape (B, ...), to what the bottleneck takes, usually (B, p).
+    decoder
+        Maps a batch of codes to reconstructions with the shape of the messages.
+    bottleneck
+        Maps the encoder's output to the code. The default leaves it as it is.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, bottleneck: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.bottleneck = nn.Identity() if bottleneck is None else bottleneck
+        self.decoder = decoder
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes :math:`z = b(E_φ(x))` of a batch of messages (B, ...)."""
+        with self._recording(x):
+            return self.bottleneck(self.encoder(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Reconstructions :math:`D_θ(z)` of a batch of codes (B, ...)."""
+        with self._recording(z):
+            return self.decoder(z)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Reconstructions :math:`x' = D_θ(b(E_φ(x)))`, with the shape of ``x``."""
+        return self.decode(self.encode(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same as :meth:`reconstruct`."""
+        return self.reconstruct(x)
+
+    def _recording(self, given: Tensor) -> torch.set_grad_enabled:
+        """Check an input to inference; in evaluation mode, record gradients only if it asks."""
+        if not isinstance(given, Tensor):
+            raise ValueError(
+                f"got {type(given).__name__}, expected a tensor: use torch.as_tensor(...)"
+            )
+        if self.training:
+            return torch.set_grad_enabled(torch.is_grad_enabled())
+        if not torch.compiler.is_compiling() and not given.isfinite().all():
+            raise ValueError(
+                "the input has NaN or infinite values; expected finite ones: "
+                "clean the data or fill what is missing first"
+            )
+        return torch.set_grad_enabled(torch.is_grad_enabled() and given.requires_grad)
+
+
+class Pass(NamedTuple):
+    """One pass of a batch through the equation: all that a penalty may look at."""
+
+    model: Autoencoder
+    """The autoencoder, for penalties on weights or on derivatives."""
+    x: Tensor
+    """The messages, clean: (B, ...)."""
+    corrupted: Tensor
+    """What the encoder saw, T(x): (B, ...)."""
+    activations: tuple[Tensor, ...]
+    """Outputs of the encoder's layers, first to last; only one where it has no ``layers``."""
+    code: Tensor
+    """The code z = b(E(T(x)))."""
+    reconstruction: Tensor
+    """The reconstruction x' = D(z)."""
+
+
+Penalty = Callable[[Pass], Tensor]
+
+
+class Loss(NamedTuple):
+    """The loss of a batch: a scalar and the named parts that it is the sum of."""
+
+    total: Tensor
+    """The scalar that is minimised."""
+    terms: dict[str, Tensor]
+    """``"distance"`` and one entry a penalty (its weight included), each a scalar."""
+
+
+class Objective(nn.Module):
+    r"""What is trained: :math:`E_x E_T[d(x, D(b(E(T(x)))))] + Σ_i λ_i Ω_i`.
+
+    Parameters
+    ----------
+    model
+        The autoencoder.
+    corruption
+        :math:`T`, a map from messages to messages of the same shape, applied in training and in
+        evaluation alike; inference through ``model`` never sees it. The default is none.
+    distance
+        :math:`d(x', x)`: takes reconstructions and targets and returns one value a sample, (B,).
+    penalties
+        ``{name: (λ, Ω)}``. Each Ω takes a :class:`Pass` and returns one value a sample, (B,), or a
+        scalar if it is a property of the weights or of the batch as a whole. An Ω (or a distance)
+        with a method ``check(model)`` is asked at construction and may refuse with a ValueError.
+        Each λ is a buffer, so that a schedule can set it (:meth:`set_weight`).
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        corruption: Callable[[Tensor], Tensor] | None = None,
+        distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+        penalties: Mapping[str, tuple[float, Penalty]] | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(model, Autoencoder):
+            raise ValueError(
+                f"got a {type(model).__name__} as the model, expected an Autoencoder: "
+                "wrap it in aebook.Autoencoder(encoder, decoder)"
+            )
+        self.model = model
+        self.corruption = corruption
+        self.distance = distance
+        self.penalties: dict[str, Penalty] = {}
+        for name, (weight, penalty) in (penalties or {}).items():
+            if not name.isidentifier() or name in ("distance", "loss"):
+                raise ValueError(
+                    f"got {name!r} as the name of a penalty, expected an identifier other than "
+                    "'distance' and 'loss'"
+                )
+            self.penalties[name] = penalty
+            self.register_buffer(f"weight_{name}", torch.tensor(_checked(name, weight)))
+            if isinstance(penalty, nn.Module):
+                self.add_module(f"penalty_{name}", penalty)
+        for part in (distance, *self.penalties.values()):
+            if hasattr(part, "check"):
+                part.check(model)
+
+    def weight(self, name: str) -> Tensor:
+        """The weight λ of the named penalty, a scalar buffer."""
+        if name not in self.penalties:
+            raise ValueError(f"got {name!r}, expected one of the penalties {list(self.penalties)}")
+        return self.get_buffer(f"weight_{name}")
+
+    def set_weight(self, name: str, value: float) -> None:
+        """Set the weight λ of the named penalty, for instance from a schedule."""
+        self.weight(name).fill_(_checked(name, value))
+
+    def per_sample(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
+        """Every term before it is averaged: name to a tensor of shape (B,), or a scalar.
+
+        ``target`` is what should be reconstructed; the default is ``x`` itself.
+        """
+        model = self.model
+        corrupted = x if self.corruption is None else self.corruption(x)
+        activations = _layers(model.encoder, corrupted)
+        code = model.bottleneck(activations[-1])
+        reconstruction = model.decoder(code)
+
+        terms = {"distance": self.distance(reconstruction, x if target is None else target)}
+        seen = Pass(model, x, corrupted, activations, code, reconstruction)
+        for name, penalty in self.penalties.items():
+            terms[name] = self.weight(name) * penalty(seen)
+        return terms
+
+    def forward(self, x: Tensor, target: Tensor | None = None) -> Loss:
+        """The loss of a batch: every term averaged over its samples, and their sum."""
+        terms = {name: term.mean() for name, term in self.per_sample(x, target).items()}
+        return Loss(torch.stack(list(terms.values())).sum(), terms)
+
+
+def _layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of the encoder's layers, or its one output if it does not tell them apart."""
+    return encoder.layers(x) if hasattr(encoder, "layers") else (encoder(x),)
+
+
+def _checked(name: str, weight: float) -> float:
+    weight = float(weight)
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ValueError(
+            f"got {weight} as the weight of {name!r}, expected a finite number, zero or more"
+        )
+    return weight

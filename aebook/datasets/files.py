@@ -1,0 +1,273 @@
+"""Files behind the data sets: shipped, found on this machine, or downloaded; always verified.
+
+Nothing is returned before its SHA-256 has been compared with the one written in this package.
+A full data set is looked for in this order:
+
+1. the folder named by the environment variable ``AEBOOK_DATA``, if it is set;
+2. ``/usr/share/datasets``, where Debian's ``dataset-...`` packages put theirs;
+3. the cache: ``AEBOOK_CACHE`` if it is set, otherwise the user's cache folder for ``aebook``;
+4. the canonical address, from which it is downloaded into the cache.
+"""
+
+import gzip
+import hashlib
+import math
+import os
+import sys
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pooch
+
+#: Files that ship with the package, and their SHA-256.
+SHIPPED: Mapping[str, str] = {
+    "fashion-mnist.npz": "7b5454ed2be5a1d3d458f9d0b6a1aa0520fda1cef05e108eaedcbea71e4a9dfa",
+    "mnist.npz": "a2e9226a23b2c1d998463ae4304aad467247ab39eadc4e3d0445a7f44e223cc5",
+}
+
+SYSTEM_FOLDER = Path("/usr/share/datasets")
+#: Seconds without a connection, and seconds without a byte, after which a download is given up.
+TIMEOUT = (10.0, 30.0)
+#: Further attempts after a download that failed or arrived damaged.
+RETRIES = 1
+
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
+
+
+class Checksums(NamedTuple):
+    """SHA-256 of a gzip file as published, and of what it decompresses to."""
+
+    compressed: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A data set made of gzip files that are published side by side.
+
+    Parameters
+    ----------
+    folder
+        The name of the data set's folder, the same wherever it is looked for.
+    url
+        The address of the files, up to and including the last slash.
+    checksums
+        For each file name (ending in ``.gz``), the checksums that it must have.
+    package
+        The Debian package that installs the files, if there is one.
+    """
+
+    folder: str
+    url: str
+    checksums: Mapping[str, Checksums]
+    package: str | None = None
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_shipped(name: str) -> bytes:
+    """Return the bytes of a file that ships with the package.
+
+    Parameters
+    ----------
+    name
+        One of the names in `SHIPPED`.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or is not the one that was shipped.
+    """
+    path = resources.files(__package__) / "files" / name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise OSError(f"cannot read {path} ({error}): reinstall aebook") from error
+    if sha256(data) != SHIPPED[name]:
+        raise OSError(
+            f"{path} is damaged: its SHA-256 is {sha256(data)}, "
+            f"but the file that ships has {SHIPPED[name]}: reinstall aebook"
+        )
+    return data
+
+
+def read_idx(data: bytes) -> np.ndarray:
+    """Decode the IDX format of the MNIST family, for unsigned bytes.
+
+    The header is two zero bytes, the type (8: unsigned byte), the number of dimensions, and each
+    dimension as a big-endian 32-bit integer; the values follow in row-major order.
+
+    Parameters
+    ----------
+    data
+        The decompressed file.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, of the shape that the header gives; a read-only view of `data`.
+
+    Raises
+    ------
+    ValueError
+        If the header or the length is not that of such a file.
+    """
+    if len(data) < 4 or data[:3] != b"\0\0\x08":
+        raise ValueError(f"not an IDX file of unsigned bytes: it starts with {data[:4]!r}")
+    start = 4 + 4 * data[3]
+    if len(data) < start:
+        raise ValueError(f"the IDX header needs {start} bytes, but there are {len(data)}")
+    shape = tuple(int(n) for n in np.frombuffer(data[4:start], dtype=">u4"))
+    values = np.frombuffer(data, dtype=np.uint8, offset=start)
+    if values.size != math.prod(shape):
+        raise ValueError(f"the IDX header says shape {shape}, but there are {values.size} values")
+    return values.reshape(shape)
+
+
+def read_local(folder: Path, name: str, checksums: Checksums) -> bytes:
+    """Read a file of an archive from a folder, compressed or not, and verify it.
+
+    A ``.gz`` may have been packed anew (Debian's are), so that only its content is the published
+    one. If both the ``.gz`` and the decompressed file are there, one good one is enough.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    name
+        The file's published name, ending in ``.gz``.
+    checksums
+        What it must match.
+
+    Returns
+    -------
+    bytes
+        The decompressed content.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no such file.
+    ValueError
+        If it has one that is damaged, or that is another file of the same name.
+    """
+    problems = []
+    for path in (folder / name, folder / name.removesuffix(".gz")):
+        try:
+            raw = path.read_bytes()
+            content = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except _UNREADABLE as error:
+            problems.append(f"{path} cannot be read ({error})")
+            continue
+        if sha256(content) == checksums.content or sha256(raw) == checksums.compressed:
+            return content
+        problems.append(f"{path} is damaged or another file (content: SHA-256 {sha256(content)})")
+    if problems:
+        raise ValueError("; ".join(problems))
+    raise FileNotFoundError(f"{folder} has no {name}, nor a decompressed copy")
+
+
+def load(archive: Archive, name: str) -> bytes:
+    """Find or download one file of an archive, and return its verified, decompressed content.
+
+    Parameters
+    ----------
+    archive
+        The data set.
+    name
+        A key of ``archive.checksums``.
+
+    Returns
+    -------
+    bytes
+        The decompressed content.
+
+    Warns
+    -----
+    UserWarning
+        If a copy on this machine is damaged and is therefore passed over.
+
+    Raises
+    ------
+    ConnectionError
+        If no good copy is here and none can be downloaded. The message says where it was looked
+        for, why each place failed, and what to do.
+    """
+    reasons = []
+    for folder in _local_folders(archive):
+        try:
+            return read_local(folder, name, archive.checksums[name])
+        except FileNotFoundError as error:
+            reasons.append(str(error))
+        except ValueError as error:
+            reasons.append(str(error))
+            # Level 4 is the caller of the public loader (load, _canonical, fashion_mnist, caller).
+            warnings.warn(f"{error}: looking elsewhere", stacklevel=4)
+    try:
+        return _fetch(archive, name)
+    except _UNREADABLE as error:  # requests' exceptions are OSErrors, pooch's are ValueErrors
+        target = _cache_folder(archive) / name
+        state = "a damaged or partial copy" if target.is_file() else "no copy"
+        reasons.append(f"{target.parent} has {state} of {name}")
+        reasons.append(f"{archive.url}{name} could not be fetched: {error}")
+        raise ConnectionError(_explain(archive, name, reasons)) from error
+
+
+def _local_folders(archive: Archive) -> Iterator[Path]:
+    """Yield the folders that this package reads but never writes."""
+    if named := os.environ.get("AEBOOK_DATA"):
+        yield Path(named).expanduser() / archive.folder
+        yield Path(named).expanduser()
+    yield SYSTEM_FOLDER / archive.folder
+
+
+def _cache_folder(archive: Archive) -> Path:
+    root = os.environ.get("AEBOOK_CACHE") or pooch.os_cache("aebook")
+    return Path(root).expanduser() / archive.folder
+
+
+def _fetch(archive: Archive, name: str) -> bytes:
+    """Return the file from the cache, downloading it first unless a good copy is there.
+
+    pooch compares the checksum of a cached copy and replaces one that fails; it downloads beside
+    the target and renames only what has passed.
+    """
+    fetcher = pooch.create(
+        path=_cache_folder(archive),
+        base_url=archive.url,
+        registry={name: f"sha256:{archive.checksums[name].compressed}"},
+        retry_if_failed=RETRIES,
+    )
+    downloader = pooch.HTTPDownloader(
+        timeout=TIMEOUT,
+        progressbar=sys.stderr.isatty(),
+        # pooch leaves the connection open when the server answers with an error.
+        hooks={"response": lambda response, **_: None if response.ok else response.close()},
+    )
+    return gzip.decompress(Path(fetcher.fetch(name, downloader=downloader)).read_bytes())
+
+
+def _explain(archive: Archive, name: str, reasons: list[str]) -> str:
+    advice = [
+        "use the subset that ships with the package: full=False",
+        f"put the files ({', '.join(archive.checksums)}) into a folder "
+        "and set AEBOOK_DATA to its path",
+        "if the cache cannot be written to, set AEBOOK_CACHE to a folder that can",
+    ]
+    if archive.package:
+        advice.insert(1, f"on Debian or Ubuntu, install the package {archive.package}")
+    lines = [f"no good copy of {archive.folder}/{name} could be found or fetched.", "Looked in:"]
+    lines += [f"  - {reason}" for reason in reasons]
+    lines += ["What you can do:", *(f"  - {line}" for line in advice)]
+    return "\n".join(lines)

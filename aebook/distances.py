@@ -1,0 +1,188 @@
+r"""How far a reconstruction is from its target: one value a sample, summed over the message.
+
+Every distance takes ``(reconstruction, target)`` and returns a tensor of shape (B,). The mean over
+the samples is taken once, by :class:`aebook.Objective`. Apart from the squared error, each is a
+negative log-likelihood :math:`-\log p(x | z)` in nats with its constants, so that likelihoods can
+be compared between models.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Gaussian", "bernoulli", "categorical", "squared_error"]
+
+
+def squared_error(reconstruction: Tensor, target: Tensor) -> Tensor:
+    r"""Squared Euclidean distance :math:`\|x' - x\|^2`, summed over the message.
+
+    Parameters
+    ----------
+    reconstruction, target
+        Floating point, the same shape (B, ...). The result has the square of their unit.
+
+    Returns
+    -------
+    Tensor
+        (B,), at least 0.
+    """
+    _check_shapes(reconstruction, target)
+    return _sum((reconstruction - target).square())
+
+
+def bernoulli(reconstruction: Tensor, target: Tensor) -> Tensor:
+    r"""Negative log-likelihood :math:`-\sum_j x_j \log x'_j + (1 - x_j) \log(1 - x'_j)` in nats.
+
+    Parameters
+    ----------
+    reconstruction
+        The means :math:`x'` of :math:`p(x | z)`, in [0, 1]: the decoder ends in a sigmoid. Each
+        logarithm is cut off at -100, so that a confident mistake stays finite.
+    target
+        The same shape (B, ...), in [0, 1]. Values strictly inside give the cross-entropy, which
+        is a likelihood only for binary targets.
+
+    Returns
+    -------
+    Tensor
+        (B,), at least 0.
+    """
+    _check_shapes(reconstruction, target)
+    _check_unit_interval(target, "target")
+    if not _check_unit_interval(reconstruction, "reconstruction"):
+        # the weights have exploded, and the loss shall say so to whoever trains them
+        return _sum(reconstruction * math.nan)
+    # autocast refuses this loss in half precision, for good reason
+    with torch.autocast(target.device.type, enabled=False):
+        return _sum(
+            F.binary_cross_entropy(reconstruction.to(target.dtype), target, reduction="none")
+        )
+
+
+class Gaussian(nn.Module):
+    r"""Negative log-likelihood :math:`\sum_j \frac{(x_j-x'_j)^2}{2σ^2} + \frac12\log 2πσ^2`, nats.
+
+    One σ is shared by all dimensions of the message, whose unit it has.
+
+    Parameters
+    ----------
+    sigma
+        The standard deviation σ > 0, or where it starts.
+    kind
+        ``"fixed"``: σ stays. ``"learned"``: log σ is a parameter. ``"optimal"``: in training, σ² is
+        the mean squared error of the batch, which minimises the loss in σ; the running mean of
+        these is used in evaluation (Rybkin, Daniilidis & Levine 2021).
+    """
+
+    def __init__(
+        self, sigma: float = 1.0, kind: Literal["fixed", "learned", "optimal"] = "fixed"
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(sigma) and sigma > 0):
+            raise ValueError(f"got sigma={sigma}, expected a finite number above 0")
+        if kind not in ("fixed", "learned", "optimal"):
+            raise ValueError(f"got kind={kind!r}, expected 'fixed', 'learned' or 'optimal'")
+        self.kind = kind
+        log_sigma = torch.tensor(math.log(sigma))
+        if kind == "learned":
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
+
+    @property
+    def sigma(self) -> Tensor:
+        """The standard deviation σ, a scalar."""
+        return self.log_sigma.exp()
+
+    def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
+        """Return one value a sample, (B,); it can be negative, since it is a density's."""
+        _check_shapes(reconstruction, target)
+        squared = (reconstruction - target).square()
+        log_sigma = self.log_sigma
+        if self.kind == "optimal" and self.training:
+            # σ needs no gradient: the derivative in σ is zero at its optimum
+            log_sigma = squared.detach().mean().clamp_min(1e-12).log() / 2
+            variance = 0.9 * (2 * self.log_sigma).exp() + 0.1 * (2 * log_sigma).exp()
+            self.log_sigma.copy_(variance.log() / 2)
+        return _sum(squared / (2 * (2 * log_sigma).exp()) + log_sigma + math.log(2 * math.pi) / 2)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows between the brackets."""
+        return f"kind={self.kind!r}"
+
+
+def categorical(reconstruction: Tensor, target: Tensor) -> Tensor:
+    r"""Negative log-likelihood :math:`-\sum_j \log \mathrm{softmax}(x'_j)_{x_j}` in nats.
+
+    Parameters
+    ----------
+    reconstruction
+        Logits, (B, ..., K) with the K classes on the last axis.
+    target
+        Class numbers from 0 to K - 1, an integer tensor (B, ...); or, floating point and of the
+        logits' shape, probabilities that sum to 1 over the last axis.
+
+    Returns
+    -------
+    Tensor
+        (B,), at least 0.
+    """
+    log_p = reconstruction.log_softmax(-1)
+    if target.is_floating_point():
+        _check_shapes(reconstruction, target)
+        return -_sum(target * log_p)
+    if target.shape != reconstruction.shape[:-1]:
+        raise ValueError(
+            f"got classes of shape {tuple(target.shape)} for logits of shape "
+            f"{tuple(reconstruction.shape)}; expected {tuple(reconstruction.shape[:-1])}"
+        )
+    classes = reconstruction.shape[-1]
+    if not torch.compiler.is_compiling() and target.numel():
+        low, high = (int(v) for v in target.aminmax())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"got classes from {low} to {high}, expected 0 to {classes - 1}: "
+                "the last axis of the logits has one entry a class"
+            )
+    return -_sum(log_p.gather(-1, target.long().unsqueeze(-1)).squeeze(-1))
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Sum over the message, keeping the batch: (B, ...) to (B,)."""
+    return values.flatten(1).sum(1) if values.dim() > 1 else values
+
+
+def _check_shapes(reconstruction: Tensor, target: Tensor) -> None:
+    if reconstruction.shape != target.shape:
+        raise ValueError(
+            f"got a target of shape {tuple(target.shape)} for a reconstruction of shape "
+            f"{tuple(reconstruction.shape)}; expected the same shape. In a pair (x, target) the "
+            "second part is what to reconstruct: leave class labels out"
+        )
+    if not target.is_floating_point():
+        raise ValueError(
+            f"got a target of dtype {target.dtype}, expected floating point: "
+            "for images of bytes, use x.float() / 255"
+        )
+
+
+def _check_unit_interval(values: Tensor, what: str) -> bool:
+    """Refuse values outside [0, 1]; whether a reconstruction is free of NaN."""
+    # reading a value would break a compiled graph in two
+    if torch.compiler.is_compiling() or not values.numel():
+        return True
+    low, high = (float(v) for v in values.detach().aminmax())
+    if what == "reconstruction" and math.isnan(low):
+        return False
+    if not (low >= 0 and high <= 1):
+        advice = "scale the data" if what == "target" else "end the decoder in a sigmoid"
+        raise ValueError(
+            f"got a {what} with values from {low:.4g} to {high:.4g}; the Bernoulli distance "
+            f"expects [0, 1]: {advice}"
+        )
+    return True

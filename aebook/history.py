@@ -1,0 +1,137 @@
+"""What a training run was like: :class:`History`, and the means that fill it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from aebook.core import Loss
+
+__all__ = ["History", "Mean"]
+
+
+@dataclass
+class History:
+    """Losses of a training run, one entry an epoch; plain data, ``dataclasses.asdict`` works.
+
+    Attributes
+    ----------
+    terms
+        Mean of ``"loss"`` and of each of its terms over the epoch, measured while training.
+    validation_terms
+        The same on the validation data at the end of the epoch; empty if there were none.
+    learning_rate
+        The rate of the last step of the epoch.
+    seconds
+        Wall-clock time of the epoch, validation included.
+    best_epoch
+        The epoch of the lowest validation loss, counted from 1; None without validation.
+    """
+
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    validation_terms: dict[str, list[float]] = field(default_factory=dict)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    best_epoch: int | None = None
+
+    @property
+    def loss(self) -> list[float]:
+        """Training loss, one entry an epoch."""
+        return self.terms.get("loss", [])
+
+    @property
+    def validation_loss(self) -> list[float]:
+        """Validation loss, one entry an epoch; empty without validation data."""
+        return self.validation_terms.get("loss", [])
+
+    def __len__(self) -> int:
+        """How many epochs were run."""
+        return len(self.loss)
+
+    def __repr__(self) -> str:
+        """One line: epochs, first and last loss, validation."""
+        epochs = len(self)
+        if not epochs:
+            return "History(no epochs)"
+        text = f"{epochs} epoch{'s' * (epochs > 1)}, loss {self.loss[0]:.4g} → {self.loss[-1]:.4g}"
+        if self.validation_loss:
+            best = min(self.validation_loss)
+            text += (
+                f", validation {self.validation_loss[-1]:.4g}"
+                f" (best {best:.4g} in epoch {self.best_epoch})"
+            )
+        return f"History({text})"
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the loss against the epochs; see :func:`aebook.plots.curves`."""
+        from aebook.plots import curves
+
+        return curves(self, ax=ax)
+
+    def append(
+        self,
+        terms: dict[str, float],
+        validation_terms: dict[str, float],
+        learning_rate: float,
+        seconds: float,
+    ) -> None:
+        """Add an epoch."""
+        for mine, new in ((self.terms, terms), (self.validation_terms, validation_terms)):
+            for name, value in new.items():
+                mine.setdefault(name, []).append(value)
+        if validation_terms:
+            # the earliest of equals
+            self.best_epoch = 1 + self.validation_loss.index(min(self.validation_loss))
+        self.learning_rate.append(learning_rate)
+        self.seconds.append(seconds)
+
+
+class Mean:
+    """Means of the loss's terms over samples, which must stay finite.
+
+    Parameters
+    ----------
+    epoch
+        Number of the epoch, from 0, for the message when they do not.
+    """
+
+    def __init__(self, epoch: int | None) -> None:
+        self.epoch = epoch
+        self.waiting: list[tuple[int, dict[str, Tensor]]] = []
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def add(self, loss: Loss, samples: int) -> None:
+        """Add the loss of a batch of so many samples."""
+        self.waiting.append((samples, {name: term.detach() for name, term in loss.terms.items()}))
+        # reading a value waits for the device, so many are read at once
+        if len(self.waiting) == 256:
+            self._read()
+
+    def value(self) -> dict[str, float]:
+        """Mean of ``"loss"`` and of each term."""
+        self._read()
+        terms = {name: total / self.count for name, total in self.sums.items()}
+        return {"loss": sum(terms.values()), **terms}
+
+    def _read(self) -> None:
+        if not self.waiting:
+            return
+        names = list(self.waiting[0][1])
+        table = torch.stack([torch.stack([t[name] for name in names]) for _, t in self.waiting])
+        counts = torch.tensor([samples for samples, _ in self.waiting], dtype=torch.float64)
+        sums = counts @ table.cpu().double()
+        for name, total in zip(names, sums.tolist(), strict=True):
+            if not math.isfinite(total):
+                where = "" if self.epoch is None else f" in epoch {self.epoch + 1}"
+                raise FloatingPointError(
+                    f"the term {name!r} is no longer finite{where}: lower lr, clip gradients, "
+                    "or look for values in the data that are far too large"
+                )
+            self.sums[name] = self.sums.get(name, 0.0) + total
+        self.count += int(counts.sum())
+        self.waiting.clear()

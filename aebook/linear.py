@@ -1,0 +1,253 @@
+r"""What theory says of linear autoencoders.
+
+The optimum of :math:`E\|x - (W_2(W_1 x + b_1) + b_2)\|^2` with p code units is the orthogonal
+projection onto the space of the p leading principal components (Baldi & Hornik 1989). The code is
+determined only up to an invertible map; with an L2 penalty on both matrices it is determined up
+to a rotation, and the components can be read off the decoder (Kunin et al. 2019).
+
+Everything here is computed in float64.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from aebook.core import Autoencoder
+
+__all__ = [
+    "PrincipalComponents",
+    "affine",
+    "eckart_young",
+    "principal_angles",
+    "principal_components",
+    "recover_components",
+]
+
+
+class PrincipalComponents(NamedTuple):
+    """The p leading principal components of a data set with m dimensions."""
+
+    mean: Tensor
+    """The mean message, (m,)."""
+    components: Tensor
+    """Orthonormal columns, (m, p), by falling variance; the entry of largest size is positive."""
+    variances: Tensor
+    """Variance along each component, (p,), the eigenvalues of the covariance (divided by n)."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Coordinates :math:`U^T(x - μ)` of messages (B, m), as (B, p) in the dtype of ``x``."""
+        return (x - self.mean.to(x)) @ self.components.to(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Messages :math:`μ + Uz` of coordinates (B, p)."""
+        return self.mean.to(z) + z @ self.components.to(z).T
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Projections :math:`μ + UU^T(x - μ)`, the best affine reconstructions of rank p."""
+        return self.decode(self.encode(x))
+
+
+def principal_components(x: ArrayLike, p: int | None = None) -> PrincipalComponents:
+    r"""Principal components: the leading eigenvectors of the covariance, :math:`Σ = U Λ U^\top`.
+
+    Parameters
+    ----------
+    x
+        Messages, (n, m), finite.
+    p
+        How many components to keep, from 1 to min(n, m); the default keeps all.
+    """
+    x = _matrix(x, "data")
+    if p is None:
+        p = min(x.shape)
+    if not 1 <= p <= min(x.shape):
+        raise ValueError(
+            f"got p={p} for data of shape {tuple(x.shape)}, expected 1 to {min(x.shape)}"
+        )
+    mean = x.mean(0)
+    centred = x - mean
+    if len(x) < x.shape[1]:
+        _, s, ut = torch.linalg.svd(centred, full_matrices=False)
+        variances, u = s**2 / len(x), ut.T
+    else:
+        # many times faster than the SVD for long data
+        variances, u = torch.linalg.eigh(centred.T @ centred / len(x))
+        variances, u = variances.flip(0).clamp_min(0), u.flip(1)
+    return PrincipalComponents(mean, _signed(u[:, :p]), variances[:p])
+
+
+def eckart_young(x: ArrayLike, p: int) -> float:
+    r"""Least error of any affine decoder with p code units: :math:`\sum_{i>p} λ_i`.
+
+    It is the squared error, summed over dimensions and averaged over the given samples, of the
+    projection onto p principal components. By the theorem of Eckart & Young no encoder whatever
+    goes below it *on these samples* when the decoder is affine. A decoder that bends may.
+
+    Parameters
+    ----------
+    x
+        Messages, (n, m), finite.
+    p
+        Code units, 0 or more.
+    """
+    if p < 0:
+        raise ValueError(f"got p={p}, expected 0 or more code units")
+    return float(principal_components(x).variances[p:].sum())
+
+
+def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
+    """Angles between the spaces spanned by the columns of two matrices, in radians, rising.
+
+    The first is the smallest angle between a direction of one space and one of the other; if the
+    last is 0, the smaller space lies in the larger. From cosines and sines, so that small angles
+    are as exact as large ones (Björck & Golub 1973).
+
+    Parameters
+    ----------
+    a, b
+        (m, p) and (m, q), finite, of full column rank.
+
+    Returns
+    -------
+    Tensor
+        (min(p, q),) from 0 to π/2.
+    """
+    a, b = _matrix(a, "first matrix"), _matrix(b, "second matrix")
+    if len(a) != len(b):
+        raise ValueError(
+            f"got matrices with {len(a)} and {len(b)} rows; expected the same number, "
+            "one a dimension of the message: directions are columns"
+        )
+    for which, matrix in (("first", a), ("second", b)):
+        if torch.linalg.matrix_rank(matrix) < matrix.shape[1]:
+            raise ValueError(
+                f"the {which} matrix, of shape {tuple(matrix.shape)}, has linearly dependent "
+                "columns; expected directions that span a space: leave some out"
+            )
+    large, small = (
+        torch.linalg.qr(matrix)[0] for matrix in sorted((a, b), key=lambda m: -m.shape[1])
+    )
+    shared = large.T @ small
+    cosines = torch.linalg.svdvals(shared)
+    sines = torch.linalg.svdvals(small - large @ shared)
+    return torch.atan2(sines.flip(0), cosines)
+
+
+def affine(network: nn.Module, width: int) -> tuple[Tensor, Tensor]:
+    """The matrix W, (out, width), and offset b, (out,), of a network that computes Wx + b.
+
+    Parameters
+    ----------
+    network
+        Any module from (B, width) to (B, out), for instance a chain of linear layers.
+    width
+        Number of inputs.
+
+    Raises
+    ------
+    ValueError
+        If the network is not affine.
+    """
+    kind = next((p for p in network.parameters()), torch.zeros(0))
+    with torch.no_grad():
+        zero = torch.zeros(1, width, dtype=kind.dtype, device=kind.device)
+        offset = network(zero)[0]
+        matrix = (network(torch.eye(width).to(zero)) - offset).T
+        probe = torch.linspace(-2, 3, 3 * width).reshape(3, width).to(zero)
+        expected = probe @ matrix.T + offset
+        error = (network(probe) - expected).abs().max() / expected.abs().max().clamp_min(1e-30)
+    if error > 1e3 * torch.finfo(kind.dtype).eps:
+        raise ValueError(
+            f"the network is not affine: it departs from Wx + b by {float(error):.2g} of its size; "
+            "expected linear layers only"
+        )
+    return matrix.double().cpu(), offset.double().cpu()
+
+
+def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor:
+    r"""Principal components from the weights of a linear autoencoder trained with L2.
+
+    Every optimum of :math:`E\|x - x'\|^2 + λ(\|W_1\|_F^2 + \|W_2\|_F^2)` has
+    :math:`W_1 = W_2^\top`, and the left singular vectors of :math:`W_2` are the principal
+    components, with singular values :math:`\sqrt{1 - λ/λ_i}` (Kunin et al. 2019). Without the
+    penalty any invertible map may stand between the two matrices, the weights no longer determine
+    the components, and this is refused; the reconstructions still do:
+    ``principal_components(model.reconstruct(x), p)``.
+
+    Parameters
+    ----------
+    model
+        Encoder and decoder of linear layers, p code units.
+    tolerance
+        How far, in the Frobenius norm and relative to it, the encoder may be from the decoder's
+        transpose.
+
+    Returns
+    -------
+    Tensor
+        Orthonormal columns, (m, p), by falling variance.
+
+    Raises
+    ------
+    ValueError
+        If a part is not affine, the matrices are not each other's transpose, or two singular
+        values of the decoder are equal to the last digits, so that their vectors are arbitrary.
+    """
+    width = _width(model)
+    encoder, _ = affine(model.encoder, width)
+    decoder, _ = affine(model.decoder, len(encoder))
+    distance = float(torch.linalg.norm(encoder - decoder.T) / torch.linalg.norm(decoder))
+    if distance > tolerance:
+        raise ValueError(
+            f"the encoder differs from the decoder's transpose by {distance:.2g} of its size, "
+            f"expected at most {tolerance}: without an L2 penalty, or before it has converged, "
+            "the weights do not determine the components. Train with "
+            "penalties={'l2': (0.01, weight_decay)}, or use "
+            "principal_components(model.reconstruct(x), p)"
+        )
+    u, s, _ = torch.linalg.svd(decoder, full_matrices=False)
+    gaps = -s.diff() / s[0]
+    if len(s) > 1 and float(gaps.min()) < 1e-6:
+        raise ValueError(
+            f"two singular values of the decoder agree to {float(gaps.min()):.1g}, so the "
+            "directions that belong to them are arbitrary: expected distinct ones. A tied decoder "
+            "or too weak a penalty leaves them equal"
+        )
+    return _signed(u)
+
+
+def _width(model: Autoencoder) -> int:
+    shape = getattr(model.encoder, "shape", None)
+    if shape is None:
+        first = next((m for m in model.encoder.modules() if isinstance(m, nn.Linear)), None)
+        shape = () if first is None else (first.in_features,)
+    if len(shape) != 1:
+        raise ValueError(
+            f"got an encoder of inputs of shape {shape}, expected vectors and linear layers"
+        )
+    return shape[0]
+
+
+def _signed(components: Tensor) -> Tensor:
+    """Columns with the sign that makes the entry of largest size positive."""
+    largest = components.gather(0, components.abs().argmax(0, keepdim=True))
+    return components * largest.sign()
+
+
+def _matrix(values: ArrayLike, what: str) -> Tensor:
+    if not isinstance(values, Tensor):
+        # a copy, since torch takes no array that is read-only or runs backwards
+        values = torch.from_numpy(np.array(values, dtype=np.float64))
+    values = values.detach().to("cpu", torch.float64)
+    if values.dim() != 2 or 0 in values.shape:
+        raise ValueError(
+            f"got a {what} of shape {tuple(values.shape)}, expected two dimensions with entries"
+        )
+    if not values.isfinite().all():
+        raise ValueError(f"the {what} has NaN or infinite entries; expected finite ones")
+    return values

@@ -1,0 +1,243 @@
+"""Encoders and decoders: fully connected, convolutional, and the tied decoder.
+
+Widths and channels are given from message to code; a decoder mirrors its encoder. Weights start
+uniform with variance 2 / (inputs + outputs) and biases at zero (Glorot & Bengio 2010). A layer and
+the one that mirrors it then start at the same scale, which PyTorch's default, a function of the
+inputs alone, does not give.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Chain", "convolutional", "mlp", "tied_decoder"]
+
+Activation = Callable[[], nn.Module]
+
+
+class Chain(nn.Sequential):
+    """Layers in a row, :math:`h_k = f_k(h_{k-1})`, that know the shape of what they take.
+
+    Parameters
+    ----------
+    shape
+        Shape of one input, without the batch: ``(784,)`` or ``(1, 28, 28)``.
+    *layers
+        The layers :math:`f_1, f_2, …` in order.
+    """
+
+    def __init__(self, shape: Sequence[int], *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the last layer."""
+        return self.layers(x)[-1]
+
+    def layers(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The outputs :math:`h_1, h_2, …` of all layers for a batch ``x`` of shape (B, *shape)."""
+        self._check(x)
+        outputs = []
+        for layer in self:
+            x = layer(x)
+            outputs.append(x)
+        return tuple(outputs)
+
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        """A layer; for a slice, its layers in a row, which no longer check their input."""
+        if isinstance(index, slice):
+            return nn.Sequential(*list(self)[index])
+        return super().__getitem__(index)
+
+    def _check(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor):
+            raise ValueError(f"got {type(x).__name__}, expected a tensor: use torch.as_tensor(...)")
+        if x.shape[1:] != self.shape or x.dim() == 0:
+            expected = ", ".join(["batch", *map(str, self.shape)])
+            raise ValueError(
+                f"got a batch of shape {tuple(x.shape)}, expected ({expected}): "
+                "reshape the data, or build the network for this shape"
+            )
+        # a tied decoder without biases has no parameter of its own
+        dtype = next((p.dtype for p in self.parameters()), x.dtype)
+        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+            advice = (
+                f"use x.to({dtype})"
+                if x.is_floating_point()
+                else "convert it, and divide bytes by 255"
+            )
+            raise ValueError(f"got a batch of dtype {x.dtype}, expected {dtype}: {advice}")
+
+
+def mlp(
+    widths: Sequence[int],
+    *,
+    activation: Activation | None = nn.ReLU,
+    output: Activation | None = None,
+    bias: bool = True,
+) -> Chain:
+    r"""Fully connected layers :math:`h_k = σ(W_k h_{k-1} + b_k)`.
+
+    Parameters
+    ----------
+    widths
+        Number of units from input to output, two or more: ``(784, 256, 32)`` is an encoder,
+        ``(32, 256, 784)`` the decoder that mirrors it.
+    activation
+        σ of every layer but the last, as something that makes a module (``nn.ReLU``); None: linear.
+    output
+        The same for the last layer. A decoder of images in [0, 1] usually has ``nn.Sigmoid``.
+    bias
+        Whether layers have :math:`b_k`.
+    """
+    widths = _positive(widths, "widths", least=2)
+    kinds = [activation] * (len(widths) - 2) + [output]
+    return Chain(
+        widths[:1],
+        *(
+            _layer(nn.Linear(a, b, bias=bias), kind)
+            for (a, b), kind in zip(pairwise(widths), kinds, strict=True)
+        ),
+    )
+
+
+def tied_decoder(
+    encoder: Chain,
+    *,
+    activation: Activation | None = nn.ReLU,
+    output: Activation | None = None,
+    bias: bool = True,
+) -> Chain:
+    r"""Mirror of an :func:`mlp` encoder with its weights transposed, :math:`W'_k = W_{L+1-k}^\top`.
+
+    Only the biases are the decoder's own. The weights belong to the encoder and are listed, saved
+    and counted there.
+
+    Parameters
+    ----------
+    encoder
+        What :func:`mlp` made.
+    activation, output, bias
+        As in :func:`mlp`, for the decoder.
+    """
+    linears = [layer[0] for layer in encoder if isinstance(layer, nn.Sequential)]
+    if not linears or not all(isinstance(linear, nn.Linear) for linear in linears):
+        raise ValueError("a tied decoder needs an encoder made by mlp: only there W^T is defined")
+    linears = linears[::-1]
+    kinds = [activation] * (len(linears) - 1) + [output]
+    return Chain(
+        (linears[0].out_features,),
+        *(
+            _layer(_Transposed(linear, bias), kind)
+            for linear, kind in zip(linears, kinds, strict=True)
+        ),
+    )
+
+
+class _Transposed(nn.Module):
+    """The layer h ↦ Wᵀh + c with another layer's W."""
+
+    def __init__(self, source: nn.Linear, bias: bool) -> None:
+        super().__init__()
+        # in a tuple, so that the weight is registered once, by its owner
+        self._source = (source,)
+        zeros = torch.zeros(source.in_features, dtype=source.weight.dtype)
+        self.bias = nn.Parameter(zeros.to(source.weight.device)) if bias else None
+
+    def forward(self, h: Tensor) -> Tensor:
+        return F.linear(h, self._source[0].weight.T, self.bias)
+
+
+def convolutional(
+    shape: Sequence[int],
+    channels: Sequence[int],
+    code: int,
+    *,
+    activation: Activation = nn.ReLU,
+    output: Activation | None = None,
+) -> tuple[Chain, Chain]:
+    r"""Convolutional encoder and the decoder that mirrors it.
+
+    Every convolution (3 × 3, stride 2) halves height and width, rounded up; a linear layer makes
+    the code. The decoder's transposed convolutions undo exactly these sizes, so any height and
+    width will do.
+
+    Parameters
+    ----------
+    shape
+        Channels, height and width of an image, for instance ``(1, 28, 28)``.
+    channels
+        Number of channels after each convolution, for instance ``(32, 64)``.
+    code
+        Number of code units.
+    activation, output
+        As in :func:`mlp`; ``output`` ends the decoder.
+
+    Returns
+    -------
+    tuple of Chain
+        Encoder, (B, C, H, W) to (B, code), and decoder, the way back.
+    """
+    shape = _positive(shape, "shape", least=3)
+    if len(shape) != 3:
+        raise ValueError(f"got shape={shape}, expected (channels, height, width)")
+    channels = _positive(channels, "channels", least=1)
+    (code,) = _positive((code,), "code", least=1)
+
+    depths = (shape[0], *channels)
+    sizes = [shape[1:]]
+    for _ in channels:
+        sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
+    inner = (depths[-1], *sizes[-1])
+    flat = inner[0] * inner[1] * inner[2]
+
+    down = [
+        _layer(nn.Conv2d(a, b, 3, stride=2, padding=1), activation) for a, b in pairwise(depths)
+    ]
+    up = []
+    for k in range(len(channels), 0, -1):
+        # a transposed convolution of n rows gives 2n - 1, or 2n with one row of padding
+        padding = tuple(
+            big - (2 * small - 1) for big, small in zip(sizes[k - 1], sizes[k], strict=True)
+        )
+        up.append(
+            _layer(
+                nn.ConvTranspose2d(
+                    depths[k], depths[k - 1], 3, stride=2, padding=1, output_padding=padding
+                ),
+                activation if k > 1 else output,
+            )
+        )
+    to_code = nn.Sequential(nn.Flatten(), _layer(nn.Linear(flat, code), None))
+    from_code = nn.Sequential(_layer(nn.Linear(code, flat), activation), nn.Unflatten(1, inner))
+    encoder, decoder = Chain(shape, *down, to_code), Chain((code,), from_code, *up)
+    return encoder, decoder
+
+
+def _layer(map_: nn.Module, activation: Activation | None) -> nn.Sequential:
+    if not isinstance(map_, _Transposed):
+        nn.init.xavier_uniform_(map_.weight)
+        if map_.bias is not None:
+            nn.init.zeros_(map_.bias)
+    parts = OrderedDict(map=map_)
+    if activation is not None:
+        parts["activation"] = activation()
+    return nn.Sequential(parts)
+
+
+def _positive(values: Sequence[int], name: str, least: int) -> tuple[int, ...]:
+    try:
+        checked = tuple(int(value) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        checked = ()
+    if len(checked) < least or min(checked) < 1 or checked != tuple(values):
+        raise ValueError(
+            f"got {name}={values!r}, expected at least {least} whole numbers, each 1 or more"
+        )
+    return checked

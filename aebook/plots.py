@@ -1,0 +1,161 @@
+"""Pictures that more than one chapter needs: images in rows, codes on a plane, training curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from aebook.history import History
+
+__all__ = ["codes", "curves", "images"]
+
+
+def images(
+    rows: Mapping[str, ArrayLike],
+    *,
+    shape: Sequence[int] | None = None,
+    symmetric: bool = False,
+    scale: float = 0.8,
+) -> Figure:
+    """Images in labelled rows, for instance messages above their reconstructions.
+
+    Parameters
+    ----------
+    rows
+        Label to images: (N, H·W), (N, H, W), (N, 1, H, W) or (N, 3, H, W). Grey values are shown
+        from 0, white, to 1, black; colours from 0 to 1.
+    shape
+        (H, W) of images given as vectors; the default is a square.
+    symmetric
+        Show each image on its own scale from red through white at 0 to blue, for weights and
+        components.
+    scale
+        Side of one image in inches.
+    """
+    prepared = {label: _images(values, shape) for label, values in rows.items()}
+    if not prepared:
+        raise ValueError("got no rows of images, expected at least one")
+    columns = max(len(values) for values in prepared.values())
+    side = next(iter(prepared.values()))
+    ratio = side.shape[1] / side.shape[2]
+    figure, axes = plt.subplots(
+        len(prepared),
+        columns,
+        figsize=(scale * columns + 1.1, scale * ratio * len(prepared) + 0.1),
+        squeeze=False,
+        gridspec_kw={"wspace": 0.06, "hspace": 0.06},
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for row, (label, values) in zip(axes, prepared.items(), strict=True):
+        row[0].text(
+            -0.15, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=10
+        )
+        for ax, image in zip(row, values, strict=False):
+            if symmetric:
+                limit = float(np.abs(image).max()) or 1.0
+                ax.imshow(image, cmap="RdBu", vmin=-limit, vmax=limit)
+            else:
+                ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    return figure
+
+
+def codes(
+    z: ArrayLike,
+    labels: ArrayLike,
+    names: Sequence[str] | None = None,
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Codes of two dimensions as a scatter, one colour a class.
+
+    Parameters
+    ----------
+    z
+        Codes, (N, 2).
+    labels
+        Class numbers, (N,), from 0; at most ten classes have colours of their own.
+    names
+        Names of the classes for a legend; none without.
+    ax
+        Where to draw; the default is a new figure.
+    """
+    z, labels = _array(z), _array(labels)
+    if z.ndim != 2 or z.shape[1] != 2:
+        raise ValueError(f"got codes of shape {z.shape}, expected (N, 2)")
+    if labels.shape != z.shape[:1]:
+        raise ValueError(f"got {labels.shape} labels for {len(z)} codes, expected one a code")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.5, 4.5))
+    size = float(np.clip(4000 / len(z), 2, 30))
+    for number in np.unique(labels):
+        ax.scatter(
+            *z[labels == number].T,
+            s=size,
+            alpha=0.6,
+            linewidths=0,
+            color=f"C{int(number) % 10}",
+            label=names[int(number)] if names is not None else None,
+            rasterized=True,
+        )
+    if names is not None:
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=3)
+    ax.set(xlabel="$z_1$", ylabel="$z_2$")
+    return ax
+
+
+def curves(history: History, *, ax: Axes | None = None) -> Axes:
+    """Loss against epochs: training, and validation with its best epoch marked.
+
+    The training loss of an epoch is an average taken while the weights moved, so it stands half
+    an epoch behind the validation loss.
+
+    Parameters
+    ----------
+    history
+        What :func:`aebook.fit` returned.
+    ax
+        Where to draw; the default is a new figure.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.5, 3.2))
+    epochs = np.arange(1, len(history) + 1)
+    ax.plot(epochs - 0.5, history.loss, label="training")
+    if history.validation_loss:
+        ax.plot(epochs, history.validation_loss, label="validation")
+        best = history.best_epoch
+        ax.plot(best, history.validation_loss[best - 1], "o", color="C1", label=f"best: {best}")
+    ax.set(xlabel="epoch", ylabel="loss")
+    ax.legend(frameon=False)
+    return ax
+
+
+def _images(values: ArrayLike, shape: Sequence[int] | None) -> np.ndarray:
+    values = _array(values)
+    if values.ndim == 2:
+        side = math.isqrt(values.shape[1])
+        shape = (side, side) if shape is None else tuple(shape)
+        if math.prod(shape) != values.shape[1]:
+            raise ValueError(
+                f"got vectors of {values.shape[1]} pixels, which do not fill {shape}: "
+                "give shape=(height, width)"
+            )
+        values = values.reshape(-1, *shape)
+    elif values.ndim == 4 and values.shape[1] in (1, 3):
+        values = values[:, 0] if values.shape[1] == 1 else np.moveaxis(values, 1, -1)
+    elif values.ndim != 3:
+        raise ValueError(
+            f"got images of shape {values.shape}, expected (N, pixels), (N, H, W) or (N, C, H, W)"
+        )
+    return values
+
+
+def _array(values: ArrayLike) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)

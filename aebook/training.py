@@ -1,0 +1,303 @@
+"""Training: one loop for every objective, and the evaluation that goes with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from aebook.batches import Batches, Data
+from aebook.checkpoints import Resumable
+from aebook.checks import check_arguments
+from aebook.core import Objective
+from aebook.history import History, Mean
+from aebook.randomness import seeded
+from aebook.schedules import Schedule, constant
+
+__all__ = ["evaluate", "fit"]
+
+
+def fit(
+    objective: Objective,
+    data: Data,
+    *,
+    epochs: int,
+    batch_size: int | None = None,
+    validation: Data | None = None,
+    lr: float = 1e-3,
+    optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+    schedule: Schedule = constant,
+    anneal: Callable[[Objective, float], None] | None = None,
+    clip: float | None = None,
+    patience: int | None = None,
+    precision: torch.dtype | None = None,
+    compile: bool = False,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> History:
+    r"""Minimise an objective: :math:`\min_{θ,φ} E_x E_T[d(x, x')] + Σ_i λ_i Ω_i`.
+
+    Afterwards the objective is in evaluation mode and back on the device that it came from. The
+    same call with the same seed gives the same weights on the same machine, and PyTorch's global
+    random state is left as it was.
+
+    Parameters
+    ----------
+    objective
+        What to minimise, in place.
+    data
+        Messages: a tensor or array (N, ...), a pair ``(x, target)`` of these, a ``Dataset`` or a
+        ``DataLoader`` of either. Floating point is converted to the type of the weights.
+    epochs
+        Passes over the data, 0 or more.
+    batch_size
+        Samples a step, at most N; the default is 128, or N if that is less. The last batch of an
+        epoch may be smaller and counts for as many samples as it has.
+    validation
+        Data, in any of the same forms, on which to report the loss after each epoch, in evaluation
+        mode and always with the same noise.
+    lr
+        Learning rate, above 0; with a schedule, its largest value.
+    optimizer
+        Makes the optimiser from ``(parameters, lr=lr)``; for weight decay use
+        ``functools.partial(torch.optim.AdamW, weight_decay=0.01)``.
+    schedule
+        Factor of the learning rate as a function of the fraction of training done, t in [0, 1):
+        :mod:`aebook.schedules` has constant, cosine and one_cycle.
+    anneal
+        Called as ``anneal(objective, t)`` before each step, to set weights, temperatures and
+        the like: ``lambda o, t: o.set_weight("kl", min(1, 5 * t))``.
+    clip
+        Largest norm of the gradient; longer ones are scaled down to it.
+    patience
+        Stop when the validation loss has not fallen for this many epochs, and restore the weights
+        of the best epoch (also when the epochs run out first). Needs ``validation``.
+    precision
+        ``torch.bfloat16`` or ``torch.float16`` for mixed precision; weights keep their type.
+    compile
+        Run the objective through ``torch.compile``.
+    device
+        Where to train; the default is a GPU (cuda, mps) if there is one, else the CPU.
+    seed
+        Seed of everything random in training: order of the samples, noise, dropout.
+    checkpoint
+        A file, replaced after each epoch. If it exists the run goes on from there and ends with
+        the same weights, to the bit, as one that was never interrupted.
+    progress
+        Whether to show a progress bar; the default is to do so at a terminal and in Jupyter.
+
+    Returns
+    -------
+    History
+        Loss and terms of each epoch.
+
+    Raises
+    ------
+    ValueError
+        If an argument or the data is not as described.
+    FloatingPointError
+        If a term of the loss stops being finite; the message names it and the epoch.
+    """
+    check_arguments(epochs=epochs, lr=lr, clip=clip, patience=patience, seed=seed)
+    check_arguments(precision=precision)
+    # plain numbers, which a checkpoint can be read back with
+    epochs, lr, seed = int(epochs), float(lr), int(seed)
+    clip = None if clip is None else float(clip)
+    patience = None if patience is None else int(patience)
+    if patience is not None and validation is None:
+        raise ValueError("got patience without validation data, which it watches: give both")
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("got an objective with no parameter to train")
+
+    home, device, dtype = parameters[0].device, _device(device), parameters[0].dtype
+    kind = {"dtype": dtype, "device": device}
+    batches = Batches(data, batch_size, shuffle=True, default=128, **kind)
+    held_out = None
+    if validation is not None:
+        held_out = Batches(validation, None, shuffle=False, default=1024, **kind)
+    steps = _length(batches)
+
+    with _on(objective, device, home), seeded(seed, device):
+        optimiser = _make(optimizer, parameters, lr, device)
+        # float16 has too few exponents for gradients; they are scaled up and back down
+        scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+        run = torch.compile(objective) if compile else objective
+        settings = {
+            "samples": batches.samples,
+            "batch_size": batches.batch_size,
+            "lr": lr,
+            "optimizer": type(optimiser).__name__,
+            "schedule": _name(schedule),
+            "clip": clip,
+            "patience": patience,
+            "precision": str(precision),
+            "seed": seed,
+        }
+        if schedule is not constant or anneal is not None:
+            # these depend on the fraction of training done, so more epochs are another run
+            settings["epochs"] = epochs
+        state = Resumable(objective, optimiser, scaler, device, patience, checkpoint, settings)
+        history = state.resume()
+        # gradients that the caller left behind are not this run's
+        optimiser.zero_grad()
+
+        with _bar(progress, epochs, len(history)) as bar:
+            for epoch in range(len(history), epochs):
+                if state.exhausted():
+                    break
+                started = time.perf_counter()
+                objective.train()
+                mean = Mean(epoch)
+                for step, (x, target) in enumerate(batches):
+                    t = (epoch + (step / steps if steps else 0)) / epochs
+                    for group in optimiser.param_groups:
+                        group["lr"] = group["initial_lr"] * float(schedule(t))
+                    if anneal is not None:
+                        anneal(objective, t)
+
+                    with _autocast(device, precision):
+                        loss = run(x, target)
+                    scaler.scale(loss.total).backward()
+                    if clip is not None:
+                        scaler.unscale_(optimiser)
+                        torch.nn.utils.clip_grad_norm_(parameters, clip)
+                    scaler.step(optimiser)
+                    scaler.update()
+                    optimiser.zero_grad()
+                    mean.add(loss, len(x))
+
+                terms, checked = mean.value(), {}
+                if held_out is not None:
+                    with _autocast(device, precision):
+                        checked = _evaluate(objective, held_out, seed, epoch)
+                rate = optimiser.param_groups[0]["lr"]
+                history.append(terms, checked, rate, time.perf_counter() - started)
+                state.save()
+                bar.set_postfix(loss=f"{terms['loss']:.4g}")
+                bar.update()
+
+        if not all(p.isfinite().all() for p in parameters):
+            raise FloatingPointError(
+                "weights are no longer finite after the last step: lower lr, or clip gradients"
+            )
+        state.restore_best()
+    return history
+
+
+def evaluate(
+    objective: Objective, data: Data, *, batch_size: int | None = None, seed: int = 0
+) -> dict[str, float]:
+    """Mean of the loss and of its terms over a data set, in evaluation mode.
+
+    Parameters
+    ----------
+    objective, data, batch_size
+        As in :func:`fit`; the default batch is 1024 samples.
+    seed
+        Seed of the corruption's noise, so that two calls agree.
+
+    Returns
+    -------
+    dict
+        ``"loss"`` and one entry a term.
+    """
+    parameter = next(objective.parameters())
+    kind = {"dtype": parameter.dtype, "device": parameter.device}
+    batches = Batches(data, batch_size, shuffle=False, default=1024, **kind)
+    was = objective.training
+    try:
+        return _evaluate(objective, batches, seed, None)
+    finally:
+        objective.train(was)
+
+
+def _evaluate(
+    objective: Objective, batches: Batches, seed: int, epoch: int | None
+) -> dict[str, float]:
+    objective.eval()
+    mean = Mean(epoch)
+    # the same noise at every call, and none of it taken from the training's stream
+    with torch.no_grad(), seeded(seed, batches.device):
+        for x, target in batches:
+            mean.add(objective(x, target), len(x))
+    return mean.value()
+
+
+def _make(
+    optimizer: Callable[..., Optimizer], parameters: list[Tensor], lr: float, device: torch.device
+) -> Optimizer:
+    # one kernel for all parameters, where there is one
+    fused = optimizer in (torch.optim.Adam, torch.optim.AdamW) and device.type in ("cpu", "cuda")
+    made = optimizer(parameters, lr=lr, **({"fused": True} if fused else {}))
+    for group in made.param_groups:
+        group["initial_lr"] = group["lr"]
+    return made
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is not None:
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def _on(objective: Objective, device: torch.device, home: torch.device) -> Iterator[None]:
+    """Move to a device and, whatever happens, back, in evaluation mode."""
+    objective.to(device)
+    try:
+        yield
+    finally:
+        objective.to(home)
+        objective.eval()
+
+
+def _autocast(
+    device: torch.device, precision: torch.dtype | None
+) -> contextlib.AbstractContextManager:
+    if precision is None:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=precision)
+
+
+def _bar(progress: bool | None, epochs: int, done: int) -> Any:
+    if progress is None:
+        progress = _in_jupyter() or sys.stderr.isatty()
+    with warnings.catch_warnings():
+        # without ipywidgets the bar is text, which is fine
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    # where TQDM_DISABLE is set, as when outputs are stored, its word counts
+    options = {} if progress else {"disable": True}
+    return tqdm(total=epochs, initial=done, unit="epoch", leave=False, **options)
+
+
+def _in_jupyter() -> bool:
+    # that something imported ipykernel does not mean that this runs in a kernel
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def _length(batches: Batches) -> int | None:
+    try:
+        return len(batches)
+    except TypeError:
+        return None
+
+
+def _name(function: Callable) -> str:
+    # not the repr, whose address is another in the next process
+    return getattr(function, "__qualname__", type(function).__qualname__)
