@@ -1,0 +1,119 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from aebook.batches import Batches
+
+
+def batches(data, batch_size=None, *, shuffle=False, default=4, dtype=torch.float32):
+    return Batches(
+        data,
+        batch_size,
+        shuffle=shuffle,
+        default=default,
+        dtype=dtype,
+        device=torch.device("cpu"),
+    )
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.booleans())
+def test_every_sample_comes_once_with_its_target(n, size, shuffle):
+    size = min(n, size)
+    x = torch.arange(n).float()[:, None]
+    made = batches((x, -x), size, shuffle=shuffle)
+    got = list(made)
+    assert len(made) == len(got) == math.ceil(n / size)
+    assert all(len(a) == size for a, _ in got[:-1])
+    assert sorted(v for a, _ in got for v in a.flatten().tolist()) == list(range(n))
+    assert all(torch.equal(a, -b) for a, b in got)
+
+
+def test_without_shuffling_the_order_stays_and_with_it_every_pass_differs():
+    x = torch.arange(40).float()[:, None]
+    assert torch.equal(torch.cat([a for a, _ in batches(x)]), x)
+    made = batches(x, shuffle=True)
+    first, second = (torch.cat([a for a, _ in made]) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(3, 3), (4, 4), (9, 4)])
+def test_the_default_is_no_more_than_the_data(n, expected):
+    assert batches(torch.rand(n, 2)).batch_size == expected
+
+
+def test_floats_are_converted_and_integers_stay():
+    (x, target), *_ = batches((np.zeros((3, 2)), np.zeros((3, 2), dtype=np.int64)))
+    assert x.dtype == torch.float32
+    assert target.dtype == torch.int64
+    (x, target), *_ = batches(torch.rand(3, 2).half(), dtype=torch.float64)
+    assert x.dtype == torch.float64
+    assert target is None
+
+
+@pytest.mark.parametrize("change", ["readonly", "reversed", "lists"])
+def test_arrays_that_torch_does_not_share_are_copied_silently(change):
+    array = np.arange(12.0).reshape(4, 3)
+    given = {
+        "readonly": array.copy(),
+        "reversed": array[:, ::-1],
+        "lists": (array.tolist(),),
+    }
+    given["readonly"].setflags(write=False)
+    (x, _), *_ = batches(given[change])
+    expected = array[:, ::-1] if change == "reversed" else array
+    assert np.array_equal(x.numpy(), expected)
+
+
+def test_messages_may_be_integers_with_integer_targets():
+    words = torch.randint(10, (6, 5))
+    for x, target in batches((words, words)):
+        assert x.dtype == target.dtype == torch.int64
+
+
+def test_a_loader_of_unknown_length_has_no_length():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield from torch.rand(5, 2)
+
+    made = batches(Stream())
+    assert made.samples is None
+    with pytest.raises(TypeError):
+        len(made)
+    assert [len(x) for x, _ in made] == [4, 1]
+    assert [len(x) for x, _ in made] == [4, 1]
+
+
+def test_batches_of_three_parts_are_refused():
+    class Three(Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return torch.rand(2), torch.rand(2), torch.rand(2)
+
+    with pytest.raises(ValueError, match="got 3 parts, expected messages, or a pair"):
+        list(batches(DataLoader(Three())))
+
+
+def test_an_empty_dataset_is_refused():
+    class Empty(Dataset):
+        def __len__(self):
+            return 0
+
+    with pytest.raises(ValueError, match="got no data"):
+        batches(Empty())
+
+
+def test_infinite_values_are_counted_and_located():
+    x = torch.zeros(9, 2, 2)
+    x[4, 0, 1] = math.inf
+    x[7] = -math.inf
+    with pytest.raises(
+        ValueError, match=r"2 of 9 samples have NaN or infinite.* first is number 4"
+    ):
+        batches(x)

@@ -1,0 +1,139 @@
+import importlib
+import importlib.metadata
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import typing
+
+import pytest
+import torch
+
+import aebook
+
+MODULES = [
+    importlib.import_module(info.name)
+    for info in pkgutil.iter_modules(aebook.__path__, prefix="aebook.")
+]
+OBJECTS = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (aebook, *MODULES)
+    for name in module.__all__
+    if inspect.isfunction(getattr(module, name)) or inspect.isclass(getattr(module, name))
+}
+METHODS = {
+    f"{name}.{attribute}": value
+    for name, cls in OBJECTS.items()
+    if inspect.isclass(cls)
+    for attribute, value in vars(cls).items()
+    if inspect.isfunction(value) and not attribute.startswith("_")
+}
+# what `aebook.NAME` leads to; the rest is for those who read on
+OFFERED = {
+    name: value
+    for name, value in OBJECTS.items()
+    if name.count(".") == 1 or name.split(".")[1] in aebook.__all__
+}
+
+
+def takes(function):
+    return [
+        p.name
+        for p in inspect.signature(function).parameters.values()
+        if p.name not in ("self", "cls")
+    ]
+
+
+def documented(text, section):
+    """Names in a section of a NumPy docstring."""
+    match = re.search(rf"^{section}\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", text, re.M | re.S)
+    if not match:
+        return set()
+    names = re.findall(r"^(\S[^\n]*)$", match[1], re.M)
+    return {name.lstrip("*") for line in names for name in line.split(", ")}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_every_module_opens_with_a_docstring_and_lists_its_names(module):
+    assert inspect.getdoc(module)
+    assert module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        assert hasattr(module, name)
+
+
+def test_all_of_the_package_is_there_and_sorted():
+    assert aebook.__all__ == sorted(aebook.__all__)
+    assert all(hasattr(aebook, name) for name in aebook.__all__)
+
+
+@pytest.mark.parametrize("name", [*OBJECTS, *METHODS])
+def test_everything_public_is_documented_and_typed(name):
+    thing = {**OBJECTS, **METHODS}[name]
+    assert inspect.getdoc(thing)
+    # a class without annotations of its own is typed where it is made
+    function = thing.__init__ if inspect.isclass(thing) else thing
+    if function is object.__init__ or not inspect.isfunction(function):
+        assert typing.get_type_hints(thing) or issubclass(thing, Exception)
+        return
+    hints = typing.get_type_hints(function)
+    assert set(takes(function)) <= hints.keys()
+    assert "return" in hints
+
+
+def is_record(thing):
+    """Whether it is a named tuple or dataclass, whose fields are documented one by one."""
+    return inspect.isclass(thing) and (
+        issubclass(thing, tuple) or hasattr(thing, "__dataclass_fields__")
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, v in OFFERED.items() if len(takes(v)) > 1 and not is_record(v)]
+)
+def test_parameters_have_a_section_that_names_each(name):
+    thing = OFFERED[name]
+    assert set(takes(thing)) <= documented(inspect.getdoc(thing), "Parameters")
+
+
+def test_the_package_is_typed():
+    assert (importlib.resources.files("aebook") / "py.typed").is_file()
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert aebook.__version__ == importlib.metadata.version("aebook")
+
+
+def test_the_example_of_the_package_runs_as_written():
+    statements = re.findall(r"^>>> (.*)$", aebook.__doc__, re.M)
+    assert len(statements) >= 4
+    given = {}
+    for statement in statements:
+        exec(statement.replace("epochs=10", "epochs=1"), given)
+    assert given["codes"].shape == (len(given["images"]), 32)
+    assert torch.isfinite(given["codes"]).all()
+    assert len(given["history"]) == 1
+
+
+SCRIPT = """
+import sys
+before = sys.stderr
+import aebook, torch
+wanted = "sphinx skimage pandas jupyter_book nbval nbclient pytest hypothesis IPython ipykernel"
+print(sorted(set(wanted.split()) & set(sys.modules)))
+# where the environment says so, not even a bar that was asked for is shown
+aebook.fit(aebook.variants.plain((4, 2)), torch.rand(8, 4), epochs=2, progress=True)
+"""
+
+
+def test_importing_the_package_brings_no_tools_of_the_book_and_no_noise():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout == "[]\n"
