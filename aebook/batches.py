@@ -75,7 +75,7 @@ class Batches:
             self.loader = DataLoader(data, batch_size=self.batch_size, shuffle=shuffle)
         else:
             parts = data if isinstance(data, tuple | list) else (data,)
-            self.tensors = tuple(self._tensor(part) for part in _pair(parts))
+            self.tensors = tuple(self._tensor(part, 2 - k) for k, part in enumerate(_pair(parts)))
             self.samples = len(self.tensors[0])
             if len(self.tensors) == 2 and len(self.tensors[1]) != self.samples:
                 raise ValueError(
@@ -122,7 +122,7 @@ class Batches:
             )
         return batch_size
 
-    def _tensor(self, values: Any) -> Tensor:
+    def _tensor(self, values: Any, least: int) -> Tensor:
         if isinstance(values, np.ndarray) and not (
             values.flags.writeable and all(stride >= 0 for stride in values.strides)
         ):
@@ -135,7 +135,7 @@ class Batches:
                 f"got {type(values).__name__} as data, expected a tensor, an array, a pair "
                 "(x, target) of these, a Dataset or a DataLoader"
             ) from error
-        if tensor.dim() < 2:
+        if tensor.dim() < least:
             raise ValueError(
                 f"got data of shape {tuple(tensor.shape)}, expected (samples, ...): "
                 "for a single message use x[None]"

@@ -187,6 +187,12 @@ class Objective(nn.Module):
         seen = Pass(model, x, corrupted, activations, code, reconstruction)
         for name, penalty in self.penalties.items():
             terms[name] = self.weight(name) * penalty(seen)
+        for name, term in terms.items():
+            if term.shape not in ((), (len(x),)):
+                raise ValueError(
+                    f"the term {name!r} has shape {tuple(term.shape)}, expected one value a "
+                    f"sample, ({len(x)},), or a scalar: sum over the other dimensions"
+                )
         return terms
 
     def forward(self, x: Tensor, target: Tensor | None = None) -> Loss:

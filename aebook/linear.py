@@ -53,7 +53,7 @@ class PrincipalComponents(NamedTuple):
 
 
 def principal_components(x: ArrayLike, p: int | None = None) -> PrincipalComponents:
-    r"""Principal components: the leading eigenvectors of the covariance, :math:`Σ = U Λ U^\top`.
+    r"""Principal components: the leading eigenvectors of the covariance, :math:`Σ = U V U^\top`.
 
     Parameters
     ----------
@@ -82,11 +82,12 @@ def principal_components(x: ArrayLike, p: int | None = None) -> PrincipalCompone
 
 
 def eckart_young(x: ArrayLike, p: int) -> float:
-    r"""Least error of any affine decoder with p code units: :math:`\sum_{i>p} λ_i`.
+    r"""Least error of any affine decoder with p code units: :math:`\sum_{i>p} v_i`.
 
-    It is the squared error, summed over dimensions and averaged over the given samples, of the
-    projection onto p principal components. By the theorem of Eckart & Young no encoder whatever
-    goes below it *on these samples* when the decoder is affine. A decoder that bends may.
+    With :math:`v_i` the variances along the principal components, it is the squared error, summed
+    over dimensions and averaged over the given samples, of the projection onto the first p. By the
+    theorem of Eckart & Young no encoder whatever goes below it *on these samples* when the decoder
+    is affine. A decoder that bends may.
 
     Parameters
     ----------
@@ -174,10 +175,11 @@ def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor
 
     Every optimum of :math:`E\|x - x'\|^2 + λ(\|W_1\|_F^2 + \|W_2\|_F^2)` has
     :math:`W_1 = W_2^\top`, and the left singular vectors of :math:`W_2` are the principal
-    components, with singular values :math:`\sqrt{1 - λ/λ_i}` (Kunin et al. 2019). Without the
-    penalty any invertible map may stand between the two matrices, the weights no longer determine
-    the components, and this is refused; the reconstructions still do:
-    ``principal_components(model.reconstruct(x), p)``.
+    components, with singular values :math:`\sqrt{1 - λ/v_i} < 1` where the variances are
+    :math:`v_i` (Kunin et al. 2019). Without the penalty any invertible map may stand between the
+    two matrices, the weights no longer determine the components, and this is refused; the
+    reconstructions still do: ``principal_components(model.reconstruct(x), p)``. The penalty must
+    be strong enough for the precision of the training to tell the singular values apart.
 
     Parameters
     ----------
@@ -195,9 +197,14 @@ def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor
     Raises
     ------
     ValueError
-        If a part is not affine, the matrices are not each other's transpose, or two singular
-        values of the decoder are equal to the last digits, so that their vectors are arbitrary.
+        If a part is not affine, the matrices are not each other's transpose, or the singular
+        values of the decoder are not what a penalty leaves: distinct and less than 1.
     """
+    if not isinstance(model.bottleneck, nn.Identity):
+        raise ValueError(
+            f"got a model with the bottleneck {model.bottleneck}, expected none: a code that is "
+            "changed on its way is not a linear map of the message"
+        )
     width = _width(model)
     encoder, _ = affine(model.encoder, width)
     decoder, _ = affine(model.decoder, len(encoder))
@@ -211,12 +218,12 @@ def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor
             "principal_components(model.reconstruct(x), p)"
         )
     u, s, _ = torch.linalg.svd(decoder, full_matrices=False)
-    gaps = -s.diff() / s[0]
-    if len(s) > 1 and float(gaps.min()) < 1e-6:
+    gap = float((-s.diff() / s[0]).min()) if len(s) > 1 else 1.0
+    if gap < 1e-6 or float(s[0]) >= 1:
         raise ValueError(
-            f"two singular values of the decoder agree to {float(gaps.min()):.1g}, so the "
-            "directions that belong to them are arbitrary: expected distinct ones. A tied decoder "
-            "or too weak a penalty leaves them equal"
+            f"got singular values of the decoder from {float(s[0]):.8g} to {float(s[-1]):.8g} with "
+            f"a smallest gap of {gap:.1g}, expected distinct ones less than 1, as an L2 penalty "
+            "leaves them: with equal ones, as those of a tied decoder, directions are arbitrary"
         )
     return _signed(u)
 

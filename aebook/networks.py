@@ -41,7 +41,7 @@ class Chain(nn.Sequential):
         return self.layers(x)[-1]
 
     def layers(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The outputs :math:`h_1, h_2, …` of all layers for a batch ``x`` of shape (B, *shape)."""
+        """The outputs :math:`h_1, h_2, …` of all layers for a batch of shape ``(B, *shape)``."""
         self._check(x)
         outputs = []
         for layer in self:

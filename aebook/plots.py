@@ -94,19 +94,21 @@ def codes(
         raise ValueError(f"got {labels.shape} labels for {len(z)} codes, expected one a code")
     if ax is None:
         _, ax = plt.subplots(figsize=(4.5, 4.5))
-    size = float(np.clip(4000 / len(z), 2, 30))
+    size = float(np.clip(12000 / len(z), 4, 30))
     for number in np.unique(labels):
         ax.scatter(
             *z[labels == number].T,
             s=size,
-            alpha=0.6,
+            alpha=0.7,
             linewidths=0,
             color=f"C{int(number) % 10}",
             label=names[int(number)] if names is not None else None,
             rasterized=True,
         )
     if names is not None:
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=3)
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
+    # a map: distances must mean the same in every direction
+    ax.set_aspect("equal", adjustable="datalim")
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
     return ax
 

@@ -92,7 +92,8 @@ def fit(
         Seed of everything random in training: order of the samples, noise, dropout.
     checkpoint
         A file, replaced after each epoch. If it exists the run goes on from there and ends with
-        the same weights, to the bit, as one that was never interrupted.
+        the same weights, to the bit, as one that was never interrupted (unless a ``DataLoader``
+        draws from a generator of its own, which is not stored).
     progress
         Whether to show a progress bar; the default is to do so at a terminal and in Jupyter.
 
@@ -143,6 +144,7 @@ def fit(
             "patience": patience,
             "precision": str(precision),
             "seed": seed,
+            "device": device.type,
         }
         if schedule is not constant or anneal is not None:
             # these depend on the fraction of training done, so more epochs are another run

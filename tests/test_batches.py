@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+import aebook
 from aebook.batches import Batches
 
 
@@ -117,3 +118,12 @@ def test_infinite_values_are_counted_and_located():
         ValueError, match=r"2 of 9 samples have NaN or infinite.* first is number 4"
     ):
         batches(x)
+
+
+def test_targets_may_be_one_class_a_sample():
+    classes = torch.tensor([0, 2, 1, 2])
+    model = aebook.Autoencoder(aebook.networks.mlp((5, 2)), aebook.networks.mlp((2, 3)))
+    objective = aebook.Objective(model, distance=aebook.distances.categorical)
+    x = torch.rand(4, 5)
+    expected = torch.nn.functional.cross_entropy(model(x), classes).item()
+    assert aebook.evaluate(objective, (x, classes))["loss"] == pytest.approx(expected, rel=1e-6)

@@ -322,3 +322,10 @@ def test_objectives_without_penalties_have_one_term():
     loss = aebook.variants.plain((5, 2))(torch.rand(3, 5))
     assert list(loss.terms) == ["distance"]
     assert loss.total == loss.terms["distance"]
+
+
+def test_a_term_that_is_neither_one_value_a_sample_nor_a_scalar_is_refused():
+    model = aebook.variants.plain((5, 2)).model
+    objective = aebook.Objective(model, penalties={"wide": (1.0, lambda seen: seen.code)})
+    with pytest.raises(ValueError, match=r"'wide' has shape \(4, 2\), expected one value a sample"):
+        objective(torch.rand(4, 5))

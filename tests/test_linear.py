@@ -352,7 +352,7 @@ def test_any_invertible_map_between_the_halves_is_optimal_and_is_refused():
 def test_a_tied_optimum_is_refused_as_any_rotation_is_one():
     x = spread(100, 5)
     objective, _, _ = critical_point(x - x.mean(0), (0, 1), orthonormal(2, 2, seed=7))
-    with pytest.raises(ValueError, match="two singular values of the decoder agree"):
+    with pytest.raises(ValueError, match="got singular values of the decoder"):
         recover_components(objective.model)
 
 
@@ -365,3 +365,18 @@ def test_networks_of_images_have_no_components_to_recover():
     encoder, decoder = aebook.networks.convolutional((1, 4, 4), (2,), 3)
     with pytest.raises(ValueError, match=r"inputs of shape \(1, 4, 4\), expected vectors"):
         recover_components(aebook.Autoencoder(encoder, decoder))
+
+
+def test_a_tied_decoder_near_its_optimum_is_refused():
+    x = torch.randn(300, 6) * torch.linspace(1, 3, 6)
+    objective = aebook.variants.linear((6, 3), tied=True)
+    aebook.fit(objective, x, epochs=60, lr=1e-2)
+    with pytest.raises(ValueError, match="singular values of the decoder"):
+        aebook.linear.recover_components(objective.model)
+
+
+def test_components_are_not_recovered_through_a_bottleneck():
+    parts = aebook.variants.linear((6, 3)).model
+    model = aebook.Autoencoder(parts.encoder, parts.decoder, torch.nn.ReLU())
+    with pytest.raises(ValueError, match="bottleneck"):
+        aebook.linear.recover_components(model)

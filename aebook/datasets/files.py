@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-import pooch
 
 #: Files that ship with the package, and their SHA-256.
 SHIPPED: Mapping[str, str] = {
@@ -232,8 +232,16 @@ def _local_folders(archive: Archive) -> Iterator[Path]:
     yield SYSTEM_FOLDER / archive.folder
 
 
+def _pooch() -> ModuleType:
+    # imported only when needed: in Jupyter without ipywidgets it makes tqdm warn
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pooch
+    return pooch
+
+
 def _cache_folder(archive: Archive) -> Path:
-    root = os.environ.get("AEBOOK_CACHE") or pooch.os_cache("aebook")
+    root = os.environ.get("AEBOOK_CACHE") or _pooch().os_cache("aebook")
     return Path(root).expanduser() / archive.folder
 
 
@@ -243,6 +251,7 @@ def _fetch(archive: Archive, name: str) -> bytes:
     pooch compares the checksum of a cached copy and replaces one that fails; it downloads beside
     the target and renames only what has passed.
     """
+    pooch = _pooch()
     fetcher = pooch.create(
         path=_cache_folder(archive),
         base_url=archive.url,

@@ -91,7 +91,7 @@ class Images(NamedTuple):
 
 
 def fashion_mnist(split: str = "train", *, full: bool = False) -> Images:
-    """Load Fashion-MNIST: grey pictures of ten kinds of clothing [1]_.
+    """Load Fashion-MNIST: grey pictures of ten kinds of clothing.
 
     Shipped are the first 10,000 training and the first 2,000 test images, in the published order,
     so that they equal ``fashion_mnist(split, full=True)`` cut to that length. The classes are
@@ -130,8 +130,8 @@ def fashion_mnist(split: str = "train", *, full: bool = False) -> Images:
 
     References
     ----------
-    .. [1] H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
-       Machine Learning Algorithms", arXiv:1708.07747, 2017.
+    H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+    Learning Algorithms", arXiv:1708.07747, 2017.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def fashion_mnist(split: str = "train", *, full: bool = False) -> Images:
 
 
 def mnist(split: str = "train", *, full: bool = False) -> Images:
-    """Load MNIST: grey pictures of handwritten digits [1]_.
+    """Load MNIST: grey pictures of handwritten digits.
 
     Shipped are 4,000 training and 1,000 test digits, balanced: every ten consecutive ones hold
     each digit once, in a mixed order. No image occurs twice, within a split or across the two.
@@ -184,8 +184,8 @@ def mnist(split: str = "train", *, full: bool = False) -> Images:
 
     References
     ----------
-    .. [1] Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to
-       document recognition", Proceedings of the IEEE 86(11), 1998.
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
+    recognition", Proceedings of the IEEE 86(11), 1998.
 
     Examples
     --------

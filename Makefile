@@ -1,0 +1,111 @@
+# `make book` builds the book, `make test` tests everything, `make help` lists the rest.
+
+PYTHON ?= python3
+JOBS ?= 2
+PORT ?= 8000
+CHAPTER ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+# One thread per process: the same results on every machine, and no fight over shared cores.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help env book serve test lint format test-package test-rules test-chapters test-pages refresh bench pins clean distclean
+
+help:
+	@echo "make book      build the book in _build/html"
+	@echo "make serve     build it and serve it on http://localhost:$(PORT)"
+	@echo "make test      lint, package, chapters, book, pages"
+	@echo "make refresh   run the chapters and store their outputs (CHAPTER=path for one)"
+	@echo "make format    rewrite the code in the house style"
+	@echo "make bench     run the benchmarks"
+	@echo "make clean     remove what was built (distclean: the environment too)"
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@new() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }; \
+	if ! new $(BIN)/python; then \
+	  python=; \
+	  for candidate in $(PYTHON) python3.13 python3.12 python3.11; do \
+	    if new $$candidate; then python=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    found=$$($(PYTHON) --version 2>/dev/null) || found="not there"; \
+	    echo "aebook needs Python 3.11 or newer; $(PYTHON) is $$found." >&2; \
+	    echo "Install one, then: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	  fi; \
+	  if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
+	    echo "$$python has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	  $$python -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "Installing into $(VENV): needs the network once, and a few minutes ..."
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test]' || \
+	  { echo "The installation failed; the message above says why. It needs the network once." >&2; exit 1; }
+	@touch $@
+
+# An incremental build can pass over an error, so every build is a fresh one.
+book: $(STAMP)
+	rm -rf _build
+	$(BIN)/jupyter-book build -W --keep-going --quiet .
+	@test -f _build/html/book/index.html
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+serve: book
+	@echo "http://localhost:$(PORT) (Ctrl-C stops)"
+	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+# Fast failures first.
+test: lint test-package test-rules test-chapters book test-pages
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-package: $(STAMP)
+	$(PYTEST) -n $(JOBS) --ignore tests/book tests
+
+test-rules: $(STAMP)
+	$(PYTEST) tests/book/test_rules.py
+
+# The import builds matplotlib's font cache on a new machine, which says so on stderr; in a chapter
+# that would be an output that differs.
+test-chapters: $(STAMP)
+	@$(BIN)/python -c 'import matplotlib.font_manager'
+	$(PYTEST) --nbval --nbval-current-env -n $(JOBS) --dist loadfile book
+
+test-pages: $(STAMP)
+	$(PYTEST) -n $(JOBS) tests/book/test_links.py tests/book/test_pages.py
+
+refresh: $(STAMP)
+	$(BIN)/python tools/refresh.py $(CHAPTER)
+
+bench: $(STAMP)
+	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+
+pins: $(STAMP)
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	@touch $(STAMP)
+
+clean:
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find aebook tests tools book -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

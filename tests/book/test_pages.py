@@ -1,0 +1,213 @@
+"""Every page, as a reader sees it: desktop and phone, light and dark, no network."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
+PAGES = sorted(path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html"))
+PAGES = [page for page in PAGES if page != "index.html" and not page.startswith("_")]
+WIDTHS = {"desktop": 1280, "phone": 390}
+
+# Opens what a reader can open, so that it is looked at too.
+UNFOLD = """() => {
+    document.querySelectorAll("main details").forEach(details => { details.open = true; });
+    document.querySelectorAll("main button.toggle-button-hidden").forEach(button => button.click());
+}"""
+
+# What is left of TeX in the text, outside code and outside what MathJax has typeset.
+RAW_TEX = r"""() => {
+    const skip = "code, pre, script, style, mjx-container";
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (walker.nextNode()) {
+        const node = walker.currentNode;
+        if (node.parentElement.closest(skip)) continue;
+        const text = node.data.trim();
+        if (/\\[()\[\]]|\$\$|\\[a-z]{3,}/.test(text)) found.push(text.slice(0, 80));
+    }
+    return found;
+}"""
+
+# MathJax shows an unknown macro as red text and a syntax error as a merror.
+BAD_MATH = """() => [
+        ...document.querySelectorAll("mjx-merror, mjx-container [style*='color: red']")
+    ].map(node => node.getAttribute("data-mjx-error") || node.closest("mjx-container").innerText)"""
+
+# What sticks out of the window and is not inside something that scrolls by itself.
+STICKS_OUT = """() => {
+    const scrolls = element => {
+        const node = element.parentElement;
+        if (!node || node === document.body) return false;
+        return ["auto", "scroll"].includes(getComputedStyle(node).overflowX) || scrolls(node);
+    };
+    return [...document.querySelectorAll("main *")]
+        .filter(element => element.getClientRects().length
+            && !element.closest("mjx-assistive-mml, .bd-sidebar-secondary")
+            && element.getBoundingClientRect().right > window.innerWidth + 1
+            && !scrolls(element))
+        .map(element => element.outerHTML.slice(0, 120));
+}"""
+
+
+# Every image is loaded and says what it shows; the mark in the sidebar stands beside its name.
+BAD_IMAGES = """() => [...document.images]
+    .filter(image => !image.naturalWidth || (!image.alt.trim() && !image.closest("a.logo")))
+    .map(image => image.outerHTML.slice(0, 120))"""
+
+
+def settle(page) -> None:
+    """Wait until the mathematics is typeset and the fonts are there."""
+    page.wait_for_load_state("load")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    page.evaluate("() => document.fonts.ready")
+
+
+def serious_violations(page, *rules: str) -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    # without preload: axe would fetch style sheets again, and from the wrong place
+    options = {"preload": False}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": list(rules)}
+
+    return [
+        f"axe: {violation['id']}: {node['html'][:160]}"
+        for violation in Axe().run(page, options=options).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.fixture(scope="session")
+def contexts(browser):
+    """One per width: what the pages share is then fetched once."""
+    contexts = {}
+
+    def context(width: int):
+        if width not in contexts:
+            contexts[width] = browser.new_context(
+                viewport={"width": width, "height": 844},
+                reduced_motion="reduce",
+            )
+        return contexts[width]
+
+    yield context
+    for opened in contexts.values():
+        opened.close()
+
+
+@pytest.fixture
+def visit(contexts, site):
+    """Open a page of the book; collect everything that goes wrong on it."""
+    pages = []
+
+    def visit(path: str, width: int = 1280):
+        page = contexts(width).new_page()
+        pages.append(page)
+        problems = page.problems = []
+
+        def on_request(request) -> None:
+            if not request.url.startswith((site, "data:", "blob:")):
+                problems.append(f"asked another host: {request.url}")
+
+        def on_response(response) -> None:
+            if response.status >= 400:
+                problems.append(f"{response.status}: {response.url}")
+
+        def on_failure(request) -> None:
+            # what is aborted, the page no longer wants: it was left for another
+            if request.failure != "net::ERR_ABORTED":
+                problems.append(f"{request.failure}: {request.url}")
+
+        def on_console(message) -> None:
+            if message.type in ("error", "warning"):
+                problems.append(f"console {message.type}: {message.text}")
+
+        page.on("request", on_request)
+        page.on("response", on_response)
+        page.on("console", on_console)
+        page.on("requestfailed", on_failure)
+        page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
+        page.goto(site + path)
+        return page
+
+    yield visit
+    for page in pages:
+        page.close()
+
+
+@pytest.mark.parametrize("device", WIDTHS)
+@pytest.mark.parametrize("path", PAGES or ["book/index.html"])
+def test_page(visit, path: str, device: str) -> None:
+    page = visit(path, WIDTHS[device])
+    settle(page)
+    # a colour halfway through a transition is nobody's colour
+    page.add_style_tag(content="*, ::before, ::after { transition: none !important }")
+    page.evaluate(UNFOLD)
+
+    defects = []
+    missing = page.locator(".math").count() - page.locator("mjx-container").count()
+    if missing > 0:
+        defects.append(f"{missing} formulas not typeset")
+    defects += [f"mathematics: {text}" for text in page.evaluate(BAD_MATH)]
+    defects += [f"raw TeX: {text}" for text in page.evaluate(RAW_TEX)]
+    defects += [f"sticks out of the window: {tag}" for tag in page.evaluate(STICKS_OUT)]
+    if page.evaluate("() => document.documentElement.scrollWidth > window.innerWidth"):
+        defects.append("the page scrolls sideways")
+    defects += [f"image {tag}" for tag in page.evaluate(BAD_IMAGES)]
+    defects += [f"light, {violation}" for violation in serious_violations(page)]
+
+    # The dark theme differs in its colours alone.
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    defects += [f"dark, {violation}" for violation in serious_violations(page, "color-contrast")]
+
+    defects += page.problems
+    assert not defects, "\n".join(["", *defects])
+
+
+def test_book_opens_at_its_cover(visit) -> None:
+    page = visit("index.html")
+    page.wait_for_url("**/book/index.html")
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("query", ["autoencoder", "principal"])
+def test_search_works_without_a_network(visit, query: str) -> None:
+    page = visit(f"search.html?q={query}")
+    page.locator("#search-results ul.search li a").first.wait_for()
+    # the summaries are fetched one by one; none of them may fail
+    page.wait_for_load_state("networkidle")
+    assert page.problems == []
+
+
+def test_search_opens_from_the_keyboard(visit) -> None:
+    page = visit("book/index.html")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("encoder")
+    page.keyboard.press("Enter")
+    page.locator("#search-results ul.search li a").first.wait_for()
+    assert re.search(r"search\.html\?q=encoder", page.url)
+    assert page.problems == []
+
+
+def test_theme_switch(visit) -> None:
+    page = visit("book/index.html")
+    button = page.locator(".theme-switch-button:visible").first
+    seen = set()
+    for _ in range(3):
+        button.click()
+        seen.add(page.evaluate("() => document.documentElement.dataset.theme"))
+    assert seen == {"light", "dark"}
+
+
+def test_mathematics_from_a_file(browser, html: Path) -> None:
+    """The path that `make book` prints can be opened without a server."""
+    page = browser.new_page()
+    page.goto((html / "book" / "notation.html").as_uri())
+    settle(page)
+    assert page.locator("mjx-container").count() > 0
+    assert page.evaluate(BAD_MATH) == []
+    page.close()
