@@ -177,13 +177,13 @@ class Objective(nn.Module):
 
         ``target`` is what should be reconstructed; the default is ``x`` itself.
         """
-        model = self.model
+        model, target = self.model, x if target is None else target
         corrupted = x if self.corruption is None else self.corruption(x)
         activations = _layers(model.encoder, corrupted)
         code = model.bottleneck(activations[-1])
         reconstruction = model.decoder(code)
 
-        terms = {"distance": self.distance(reconstruction, x if target is None else target)}
+        terms = {"distance": self.distance(reconstruction, target)}
         seen = Pass(model, x, corrupted, activations, code, reconstruction)
         for name, penalty in self.penalties.items():
             terms[name] = self.weight(name) * penalty(seen)

@@ -71,8 +71,8 @@ def test_every_internal_link_resolves(html: Path, pages: dict[str, Path]) -> Non
 
 
 def test_anchors_are_unique(pages: dict[str, Path]) -> None:
-    # sphinx-exercise gives the body of every exercise and solution the same id; nothing links to it
-    shared = {"exercise-content", "solution-content"}
+    # sphinx-exercise and sphinx-proof give every body of a kind the same id; nothing links to it
+    shared = {"exercise-content", "solution-content", "proof-content"}
     twice = {
         name: [anchor for anchor, count in read(path).ids.items() if count > 1]
         for name, path in pages.items()
