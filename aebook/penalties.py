@@ -6,12 +6,17 @@ A penalty joins an objective under a name and with a weight:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from aebook.core import Pass
+from aebook.bottlenecks import Gaussian
+from aebook.core import Autoencoder, Pass
 
-__all__ = ["weight_decay"]
+__all__ = ["activity", "kl_to_prior", "sparsity", "weight_decay"]
 
 
 def weight_decay(seen: Pass) -> Tensor:
@@ -22,3 +27,124 @@ def weight_decay(seen: Pass) -> Tensor:
     """
     weights = [p for p in seen.model.parameters() if p.dim() > 1]
     return torch.stack([w.square().sum() for w in weights]).sum()
+
+
+def activity(order: Literal[1, 2] = 1, layer: int | None = None) -> Callable[[Pass], Tensor]:
+    r"""Size of the activities, :math:`\|h\|_1` or :math:`\|h\|_2^2`, one value a sample.
+
+    Parameters
+    ----------
+    order
+        1: the sum of absolute values; 2: the sum of squares.
+    layer
+        Which of the encoder's layers, from 0; negative numbers count from the last. None: the code.
+    """
+    if order not in (1, 2):
+        raise ValueError(f"got order={order}, expected 1 or 2")
+    return partial(_activity, order=order, layer=layer)
+
+
+def sparsity(
+    target: float = 0.05,
+    kind: Literal["kl", "l1", "l2"] = "kl",
+    over: Literal["data", "units"] = "data",
+    layer: int | None = None,
+) -> Callable[[Pass], Tensor]:
+    r"""Distance of the mean activity :math:`\hat ρ` from the desired sparsity ρ.
+
+    .. math::
+
+        \mathrm{kl}:\; ρ \log \frac{ρ}{\hat ρ} + (1 - ρ) \log \frac{1 - ρ}{1 - \hat ρ},
+        \qquad \mathrm{l1}:\; |ρ - \hat ρ|, \qquad \mathrm{l2}:\; (ρ - \hat ρ)^2
+
+    Parameters
+    ----------
+    target
+        ρ, strictly between 0 and 1.
+    kind
+        Which of the three distances.
+    over
+        ``"data"``: for each unit its mean over the batch, then summed over units; a scalar (Ng
+        2011, lifetime sparsity). ``"units"``: for each sample its mean over the units, (B,) (the
+        article's, population sparsity). The first asks every unit to be used, the second does not.
+    layer
+        As in :func:`activity`.
+
+    Returns
+    -------
+    callable
+        A penalty. For ``"kl"`` it expects activities from 0 to 1, as a sigmoid gives them.
+    """
+    if not 0 < target < 1:
+        raise ValueError(f"got target={target}, expected a mean activity between 0 and 1")
+    if kind not in ("kl", "l1", "l2"):
+        raise ValueError(f"got kind={kind!r}, expected 'kl', 'l1' or 'l2'")
+    if over not in ("data", "units"):
+        raise ValueError(f"got over={over!r}, expected 'data' or 'units'")
+    return partial(_sparsity, target=target, kind=kind, over=over, layer=layer)
+
+
+def kl_to_prior(seen: Pass) -> Tensor:
+    r"""Divergence from the prior, :math:`D_{KL}(q(z|x) \,\|\, N(0, I))` in nats, (B,), at least 0.
+
+    In closed form, :math:`\frac12 \sum_j μ_j^2 + σ_j^2 - \log σ_j^2 - 1`. It needs the posterior of
+    a :class:`aebook.bottlenecks.Gaussian` bottleneck, and an objective refuses it without one.
+    """
+    mean, log_variance = seen.model.bottleneck.posterior(seen.activations[-1])
+    terms = mean.square() + log_variance.exp() - log_variance - 1
+    return terms.flatten(1).sum(1) / 2
+
+
+def _check_posterior(model: Autoencoder) -> None:
+    if not isinstance(model.bottleneck, Gaussian):
+        raise ValueError(
+            f"got the penalty kl_to_prior with the bottleneck {type(model.bottleneck).__name__}, "
+            "expected bottlenecks.Gaussian: a code without a posterior has no divergence from the "
+            "prior"
+        )
+
+
+kl_to_prior.check = _check_posterior
+
+
+def _layer(seen: Pass, layer: int | None) -> Tensor:
+    if layer is None:
+        return seen.code
+    if not -len(seen.activations) <= layer < len(seen.activations):
+        raise ValueError(
+            f"got layer={layer} for an encoder with {len(seen.activations)} layers, expected "
+            f"0 to {len(seen.activations) - 1}, or None for the code"
+        )
+    return seen.activations[layer]
+
+
+def _activity(seen: Pass, order: int, layer: int | None) -> Tensor:
+    h = _layer(seen, layer).flatten(1)
+    return h.abs().sum(1) if order == 1 else h.square().sum(1)
+
+
+def _sparsity(seen: Pass, target: float, kind: str, over: str, layer: int | None) -> Tensor:
+    h = _layer(seen, layer).flatten(1)
+    mean = h.mean(0 if over == "data" else 1)
+    if kind == "l1":
+        distance = (mean - target).abs()
+    elif kind == "l2":
+        distance = (mean - target).square()
+    else:
+        _check_activities(h)
+        # a mean of exactly 0 or 1 would make the logarithm infinite
+        mean = mean.clamp(1e-7, 1 - 1e-7)
+        distance = target * (target / mean).log()
+        distance = distance + (1 - target) * ((1 - target) / (1 - mean)).log()
+    return distance.sum() if over == "data" else distance
+
+
+def _check_activities(h: Tensor) -> None:
+    if torch.compiler.is_compiling():
+        return
+    low, high = (float(v) for v in h.detach().aminmax())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"got activities from {low:.3g} to {high:.3g} for the KL sparsity, expected 0 to 1: "
+            "end the layer in a sigmoid, or use kind='l1' or 'l2'"
+        )

@@ -7,14 +7,17 @@ decoder, bottleneck), corruption, distance, penalties)``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
+from aebook.bottlenecks import Gaussian, TopK
 from aebook.core import Autoencoder, Objective
-from aebook.distances import squared_error
+from aebook.distances import bernoulli, squared_error
 from aebook.networks import Activation, mlp, tied_decoder
+from aebook.penalties import activity, kl_to_prior, sparsity
 
-__all__ = ["linear", "plain"]
+__all__ = ["denoising", "k_sparse", "linear", "plain", "sparse", "variational"]
 
 
 def plain(
@@ -71,3 +74,133 @@ def linear(widths: Sequence[int], *, bias: bool = True, tied: bool = False) -> O
     else:
         decoder = mlp(tuple(widths)[::-1], activation=None, bias=bias)
     return Objective(Autoencoder(encoder, decoder))
+
+
+def k_sparse(
+    widths: Sequence[int],
+    k: int,
+    *,
+    by: Literal["value", "magnitude"] = "value",
+    alpha: float = 1.0,
+    activation: Activation | None = nn.ReLU,
+    output: Activation | None = nn.Sigmoid,
+    tied: bool = False,
+) -> Objective:
+    r"""The k-sparse autoencoder: :math:`x' = D(f_k(E(x)))`, f_k keeps the k largest activities.
+
+    Makhzani & Frey 2013 use one linear layer with tied weights, keep the k highest activities, let
+    k fall from a large value in training, and encode with αk at the end.
+
+    Parameters
+    ----------
+    widths
+        Units from message to code; the code may be wider than the message.
+    k, by, alpha
+        See :class:`aebook.bottlenecks.TopK`.
+    activation, output, tied
+        As in :func:`plain`.
+    """
+    objective = plain(widths, activation=activation, output=output, tied=tied)
+    if k > widths[-1]:
+        raise ValueError(f"got k={k} for {widths[-1]} code units, expected at most that many")
+    objective.model.bottleneck = TopK(k, by, alpha)
+    return objective
+
+
+def sparse(
+    widths: Sequence[int],
+    weight: float,
+    *,
+    target: float | None = 0.05,
+    kind: Literal["kl", "l1", "l2"] = "kl",
+    over: Literal["data", "units"] = "data",
+    activation: Activation | None = nn.Sigmoid,
+    output: Activation | None = nn.Sigmoid,
+    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+) -> Objective:
+    r"""The autoencoder with a sparsity loss: :math:`L + λ \sum_k s(ρ, \hat ρ_k)`.
+
+    Parameters
+    ----------
+    widths
+        Units from message to code; every layer of the encoder is penalised alike. For weights and
+        targets of their own give an objective the penalties by name and layer.
+    weight
+        λ, 0 or more.
+    target, kind, over
+        See :func:`aebook.penalties.sparsity`. With ``target=None`` the penalty is the size of the
+        activities, ``kind="l1"`` or ``"l2"``: see :func:`aebook.penalties.activity`.
+    activation
+        Of the encoder's layers, the code included, and of the decoder's hidden layers.
+    output, distance
+        As in :func:`plain`.
+    """
+    if target is None and kind == "kl":
+        raise ValueError("got kind='kl' without a target, expected a target from 0 to 1")
+    base = plain(widths, activation=activation, code=activation, output=output)
+    penalties = {}
+    for layer in range(len(widths) - 1):
+        if target is None:
+            penalty = activity(1 if kind == "l1" else 2, layer)
+        else:
+            penalty = sparsity(target, kind, over, layer)
+        penalties["sparsity" if len(widths) == 2 else f"sparsity_{layer + 1}"] = (weight, penalty)
+    return Objective(base.model, distance=distance, penalties=penalties)
+
+
+def denoising(
+    widths: Sequence[int],
+    corruption: Callable[[Tensor], Tensor],
+    *,
+    activation: Activation | None = nn.ReLU,
+    code: Activation | None = None,
+    output: Activation | None = nn.Sigmoid,
+    tied: bool = False,
+    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+) -> Objective:
+    r"""The denoising autoencoder: :math:`\min E_x E_T[d(x, D(E(T(x))))]` (Vincent et al. 2008).
+
+    Parameters
+    ----------
+    widths
+        Units from message to code.
+    corruption
+        T, for instance ``aebook.corruptions.masking(0.3)``, or any map of a batch to one of the
+        same shape.
+    activation, code, output, tied, distance
+        As in :func:`plain`.
+    """
+    model = plain(widths, activation=activation, code=code, output=output, tied=tied).model
+    return Objective(model, corruption, distance)
+
+
+def variational(
+    widths: Sequence[int],
+    *,
+    beta: float = 1.0,
+    activation: Activation | None = nn.ReLU,
+    output: Activation | None = nn.Sigmoid,
+    distance: Callable[[Tensor, Tensor], Tensor] = bernoulli,
+) -> Objective:
+    r"""The variational autoencoder: :math:`E_q[-\log p(x|z)] + β D_{KL}(q(z|x) \| N(0, I))`.
+
+    With β = 1 the loss is the negative evidence lower bound, in nats (Kingma & Welling 2014).
+
+    Parameters
+    ----------
+    widths
+        Units from message to code; the encoder's last layer has twice as many as the code, for
+        means and log-variances.
+    beta
+        β, 0 or more (Higgins et al. 2017). The weight of the penalty ``"kl"``, which a schedule
+        may set: ``fit(..., anneal=lambda o, t: o.set_weight("kl", min(1, 4 * t)))``.
+    activation, output
+        As in :func:`plain`.
+    distance
+        A negative log-likelihood: :func:`aebook.distances.bernoulli`, or a
+        :class:`aebook.distances.Gaussian` with an ``output`` that suits the data.
+    """
+    encoder = mlp((*widths[:-1], 2 * widths[-1]), activation=activation)
+    decoder = mlp(tuple(widths)[::-1], activation=activation, output=output)
+    model = Autoencoder(encoder, decoder, Gaussian())
+    return Objective(model, distance=distance, penalties={"kl": (beta, kl_to_prior)})

@@ -1,0 +1,95 @@
+r"""Bottlenecks b: what a code may be. Each maps the encoder's output to the code."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Gaussian", "Posterior", "TopK"]
+
+
+class TopK(nn.Module):
+    r"""Keep the k largest activities of each sample and set the others to zero.
+
+    The gradient passes only through the units that were kept (Makhzani & Frey 2013).
+
+    Parameters
+    ----------
+    k
+        Units to keep in training, 1 or more and at most the width of the code. A buffer, so that a
+        schedule can lower it: ``bottleneck.k.fill_(25)``.
+    by
+        ``"value"`` keeps the highest activities, as the paper does; ``"magnitude"`` those that are
+        largest in absolute value.
+    alpha
+        In evaluation :math:`αk` units are kept, rounded, at most all.
+    """
+
+    def __init__(
+        self, k: int, by: Literal["value", "magnitude"] = "value", alpha: float = 1.0
+    ) -> None:
+        super().__init__()
+        if k != int(k) or k < 1:
+            raise ValueError(f"got k={k}, expected a whole number, 1 or more")
+        if by not in ("value", "magnitude"):
+            raise ValueError(f"got by={by!r}, expected 'value' or 'magnitude'")
+        if not (math.isfinite(alpha) and alpha > 0):
+            raise ValueError(f"got alpha={alpha}, expected a finite number above 0")
+        self.by, self.alpha = by, alpha
+        self.register_buffer("k", torch.tensor(int(k)))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The code, (B, n), with k entries of each row of ``h`` (B, n) and zeros."""
+        kept = self.top(h)
+        return torch.zeros_like(h).scatter(-1, kept, h.gather(-1, kept))
+
+    def top(self, h: Tensor) -> Tensor:
+        """Indices of the units that are kept, (B, k), in no particular order."""
+        k = int(self.k)
+        if not self.training:
+            k = max(1, min(h.shape[-1], round(self.alpha * k)))
+        if k > h.shape[-1]:
+            raise ValueError(f"got k={k} for a code of {h.shape[-1]} units, expected at most that")
+        return (h.abs() if self.by == "magnitude" else h).topk(k, dim=-1, sorted=False).indices
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows between the brackets."""
+        return f"k={int(self.k)}, by={self.by!r}, alpha={self.alpha}"
+
+
+class Posterior(NamedTuple):
+    """A Gaussian with independent entries, one for each sample: q(z|x)."""
+
+    mean: Tensor
+    """Means, (B, p)."""
+    log_variance: Tensor
+    r"""Logarithms of the variances, :math:`\log σ^2`, (B, p)."""
+
+    def sample(self) -> Tensor:
+        r"""Draw :math:`z = μ + σ ε` with :math:`ε \sim N(0, I)`; gradients reach μ and σ."""
+        return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean)
+
+
+class Gaussian(nn.Module):
+    r"""A code drawn from :math:`q(z|x) = N(μ(x), \mathrm{diag}\, σ^2(x))` (Kingma & Welling 2014).
+
+    The encoder gives 2p numbers a sample: the p means, then the p logarithms of the variances. In
+    training the code is a sample, in evaluation it is the mean, so that encoding is deterministic.
+    """
+
+    def posterior(self, h: Tensor) -> Posterior:
+        """Split the encoder's output (B, 2p) into means and log-variances."""
+        if h.shape[-1] % 2:
+            raise ValueError(
+                f"got {h.shape[-1]} numbers a sample from the encoder, expected an even count: "
+                "means and log-variances"
+            )
+        return Posterior(*h.chunk(2, dim=-1))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The code, (B, p), from the encoder's output (B, 2p)."""
+        posterior = self.posterior(h)
+        return posterior.sample() if self.training else posterior.mean
