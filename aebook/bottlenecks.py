@@ -20,7 +20,7 @@ class TopK(nn.Module):
     ----------
     k
         Units to keep in training, 1 or more and at most the width of the code. A buffer, so that a
-        schedule can lower it: ``bottleneck.k.fill_(25)``.
+        schedule can lower it (:meth:`set_k`) and a checkpoint knows it.
     by
         ``"value"`` keeps the highest activities, as the paper does; ``"magnitude"`` those that are
         largest in absolute value.
@@ -32,14 +32,20 @@ class TopK(nn.Module):
         self, k: int, by: Literal["value", "magnitude"] = "value", alpha: float = 1.0
     ) -> None:
         super().__init__()
-        if k != int(k) or k < 1:
-            raise ValueError(f"got k={k}, expected a whole number, 1 or more")
         if by not in ("value", "magnitude"):
             raise ValueError(f"got by={by!r}, expected 'value' or 'magnitude'")
         if not (math.isfinite(alpha) and alpha > 0):
             raise ValueError(f"got alpha={alpha}, expected a finite number above 0")
         self.by, self.alpha = by, alpha
-        self.register_buffer("k", torch.tensor(int(k)))
+        self.register_buffer("k", torch.tensor(_whole(k)))
+
+    def set_k(self, k: int) -> None:
+        """Set k, for instance from a schedule: ``fit(..., anneal=lambda o, t: ...)``.
+
+        Makhzani & Frey 2013 let k fall along a straight line in the first half of the training, so
+        that units which are never among the best few are trained before they are left behind.
+        """
+        self.k.fill_(_whole(k))
 
     def forward(self, h: Tensor) -> Tensor:
         """The code, (B, n), with k entries of each row of ``h`` (B, n) and zeros."""
@@ -72,6 +78,20 @@ class Posterior(NamedTuple):
         r"""Draw :math:`z = μ + σ ε` with :math:`ε \sim N(0, I)`; gradients reach μ and σ."""
         return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean)
 
+    def kl(self) -> Tensor:
+        r"""Divergence from the prior :math:`D_{KL}(q(z|x) \,\|\, N(0, I))` in nats, (B,)."""
+        terms = self.mean.square() + self.log_variance.exp() - self.log_variance - 1
+        return terms.flatten(1).sum(1) / 2
+
+    def log_ratio(self, z: Tensor) -> Tensor:
+        r"""Prior against posterior, :math:`\log p(z) - \log q(z|x)` in nats.
+
+        Codes are (..., B, p), any number for each sample; the result is (..., B).
+        """
+        standardised = (z - self.mean).square() * (-self.log_variance).exp()
+        terms = standardised + self.log_variance - z.square()
+        return terms.flatten(1 - self.mean.dim()).sum(-1) / 2
+
 
 class Gaussian(nn.Module):
     r"""A code drawn from :math:`q(z|x) = N(μ(x), \mathrm{diag}\, σ^2(x))` (Kingma & Welling 2014).
@@ -93,3 +113,9 @@ class Gaussian(nn.Module):
         """The code, (B, p), from the encoder's output (B, 2p)."""
         posterior = self.posterior(h)
         return posterior.sample() if self.training else posterior.mean
+
+
+def _whole(k: int) -> int:
+    if not (math.isfinite(k) and k == int(k) and k >= 1):
+        raise ValueError(f"got k={k}, expected a whole number, 1 or more")
+    return int(k)

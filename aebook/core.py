@@ -161,6 +161,8 @@ class Objective(nn.Module):
         for part in (distance, *self.penalties.values()):
             if hasattr(part, "check"):
                 part.check(model)
+        # a second objective over a trained model must not put it back into training mode
+        self.train(model.training)
 
     def weight(self, name: str) -> Tensor:
         """The weight λ of the named penalty, a scalar buffer."""

@@ -1,8 +1,11 @@
 r"""Corruptions T: what the encoder gets to see in place of the message.
 
 Each function returns a map from a batch of messages to a batch of the same shape, drawn anew at
-every call from PyTorch's global generator. Any callable of that kind will do in its place.
-An objective corrupts in training and in evaluation; encoding with the model never does.
+every call from PyTorch's global generator. Any callable of that kind will do in its place:
+``lambda x: x.roll(1, -1)`` is a corruption too. An objective corrupts in training and in
+evaluation; encoding with the model never does.
+
+A corruption refuses messages that are not floating point with a ValueError.
 """
 
 from __future__ import annotations
@@ -33,9 +36,11 @@ def gaussian(sigma: float) -> Corruption:
 
 
 def masking(p: float) -> Corruption:
-    """Set each entry to 0 with probability p, independently; the others stay as they are.
+    r"""Set entries to 0: :math:`T(x)_j = m_j x_j`, where each :math:`m_j` is 0 with probability p.
 
-    Unlike dropout it does not scale up what is left (Vincent et al. 2010).
+    Entries are masked independently and the others stay as they are: unlike dropout it does not
+    scale up what is left, so on average a message shrinks to :math:`(1 - p) x` (Vincent et al.
+    2010).
 
     Parameters
     ----------
@@ -46,36 +51,61 @@ def masking(p: float) -> Corruption:
     return partial(_masking, p=p)
 
 
-def salt_and_pepper(p: float, low: float | None = None, high: float | None = None) -> Corruption:
-    """Set each entry, with probability p, to the least or the largest value, by a fair coin.
+def salt_and_pepper(
+    p: float, low: float | Tensor | None = None, high: float | Tensor | None = None
+) -> Corruption:
+    r"""Set entries to the extremes: :math:`T(x)_j` is low or high, each with probability p/2.
 
     Parameters
     ----------
     p
-        Probability, from 0 to 1.
+        Probability that an entry is damaged, from 0 to 1.
     low, high
-        The two values; None takes the batch's own minimum or maximum.
+        The two values, in the unit of the message: numbers, or tensors of the message's shape
+        where columns have ranges of their own (``x.amin(0)`` and ``x.amax(0)`` of a table).
+        None takes the minimum or maximum of each batch as it comes, which for images is nearly
+        always that of the data.
     """
     _check_probability(p)
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"got low={low} and high={high}, expected low <= high")
+    if low is not None and high is not None:
+        pepper, salt = torch.as_tensor(low), torch.as_tensor(high)
+        if not (pepper <= salt).all():
+            raise ValueError(f"got low={low} and high={high}, expected low <= high")
     return partial(_salt_and_pepper, p=p, low=low, high=high)
 
 
 def _gaussian(x: Tensor, sigma: float) -> Tensor:
+    _check_floating(x)
     return x + sigma * torch.randn_like(x)
 
 
 def _masking(x: Tensor, p: float) -> Tensor:
-    return x * (torch.rand_like(x) >= p)
+    # not a product, which would leave NaN as NaN and make -0 of what is negative
+    return x.masked_fill(_uniform(x) < p, 0)
 
 
-def _salt_and_pepper(x: Tensor, p: float, low: float | None, high: float | None) -> Tensor:
-    pepper = x.min() if low is None else torch.as_tensor(low).to(x)
-    salt = x.max() if high is None else torch.as_tensor(high).to(x)
+def _salt_and_pepper(
+    x: Tensor, p: float, low: float | Tensor | None, high: float | Tensor | None
+) -> Tensor:
     # one draw decides both whether and which
-    u = torch.rand_like(x)
+    u = _uniform(x)
+    pepper = x.amin() if low is None else torch.as_tensor(low).to(x)
+    salt = x.amax() if high is None else torch.as_tensor(high).to(x)
     return torch.where(u < p / 2, pepper, torch.where(u < p, salt, x))
+
+
+def _uniform(x: Tensor) -> Tensor:
+    """Numbers from [0, 1), at least in single precision: bfloat16 has few below p = 0.01."""
+    _check_floating(x)
+    return torch.rand_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def _check_floating(x: Tensor) -> None:
+    if not x.is_floating_point():
+        raise ValueError(
+            f"got messages of dtype {x.dtype} to corrupt, expected floating point: "
+            "for images of bytes, use x.float() / 255"
+        )
 
 
 def _check_probability(p: float) -> None:

@@ -26,14 +26,30 @@ def fvu(reconstruction: Tensor, target: Tensor) -> float:
             "same with two samples or more"
         )
     x = target.double()
-    return float((x - reconstruction).square().sum() / (x - x.mean(0)).square().sum())
+    variance = (x - x.mean(0)).square().sum()
+    if variance == 0:
+        raise ValueError("got targets that are all the same, expected some variance to explain")
+    return float((x - reconstruction).square().sum() / variance)
 
 
 def l0(codes: Tensor) -> float:
-    """Mean number of entries of a code that are not zero; ``codes`` is (N, p)."""
-    return float((codes != 0).sum(-1).double().mean())
+    r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p)."""
+    return float((_matrix(codes) != 0).sum(1).double().mean())
 
 
 def dead_units(codes: Tensor) -> int:
-    """How many units are zero for every one of the codes (N, p)."""
-    return int((codes == 0).all(0).sum())
+    r"""Units that no sample activates, :math:`\#\{j : z_{nj} = 0 \text{ for all } n\}`.
+
+    Parameters
+    ----------
+    codes
+        (N, p). Take many and varied samples: a unit that is silent on ten of them may be rare and
+        not dead.
+    """
+    return int((_matrix(codes) == 0).all(0).sum())
+
+
+def _matrix(codes: Tensor) -> Tensor:
+    if codes.dim() != 2 or len(codes) == 0:
+        raise ValueError(f"got codes of shape {tuple(codes.shape)}, expected (N, p) with N > 0")
+    return codes

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
+from aebook.jacobian import contractive
 
-__all__ = ["activity", "kl_to_prior", "sparsity", "weight_decay"]
+__all__ = ["activity", "contractive", "kl_to_prior", "sparsity", "weight_decay"]
 
 
 def weight_decay(seen: Pass) -> Tensor:
@@ -90,9 +91,7 @@ def kl_to_prior(seen: Pass) -> Tensor:
     In closed form, :math:`\frac12 \sum_j μ_j^2 + σ_j^2 - \log σ_j^2 - 1`. It needs the posterior of
     a :class:`aebook.bottlenecks.Gaussian` bottleneck, and an objective refuses it without one.
     """
-    mean, log_variance = seen.model.bottleneck.posterior(seen.activations[-1])
-    terms = mean.square() + log_variance.exp() - log_variance - 1
-    return terms.flatten(1).sum(1) / 2
+    return seen.model.bottleneck.posterior(seen.activations[-1]).kl()
 
 
 def _check_posterior(model: Autoencoder) -> None:

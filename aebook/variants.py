@@ -12,12 +12,24 @@ from typing import Literal
 from torch import Tensor, nn
 
 from aebook.bottlenecks import Gaussian, TopK
+from aebook.concrete import ConcreteSelector
 from aebook.core import Autoencoder, Objective
 from aebook.distances import bernoulli, squared_error
+from aebook.jacobian import contractive as contractive_penalty
 from aebook.networks import Activation, mlp, tied_decoder
 from aebook.penalties import activity, kl_to_prior, sparsity
+from aebook.sparse import sparse_decoder
 
-__all__ = ["denoising", "k_sparse", "linear", "plain", "sparse", "variational"]
+__all__ = [
+    "concrete",
+    "contractive",
+    "denoising",
+    "k_sparse",
+    "linear",
+    "plain",
+    "sparse",
+    "variational",
+]
 
 
 def plain(
@@ -85,6 +97,7 @@ def k_sparse(
     activation: Activation | None = nn.ReLU,
     output: Activation | None = nn.Sigmoid,
     tied: bool = False,
+    sparse_decode: bool = False,
 ) -> Objective:
     r"""The k-sparse autoencoder: :math:`x' = D(f_k(E(x)))`, f_k keeps the k largest activities.
 
@@ -99,37 +112,48 @@ def k_sparse(
         See :class:`aebook.bottlenecks.TopK`.
     activation, output, tied
         As in :func:`plain`.
+    sparse_decode
+        Whether the decoder gathers the k active units' weights and leaves the others alone. The
+        function is the same; from some thousands of code units on it is faster
+        (:mod:`aebook.sparse`).
     """
     objective = plain(widths, activation=activation, output=output, tied=tied)
     if k > widths[-1]:
         raise ValueError(f"got k={k} for {widths[-1]} code units, expected at most that many")
     objective.model.bottleneck = TopK(k, by, alpha)
+    if sparse_decode:
+        sparse_decoder(objective.model.decoder)
     return objective
 
 
 def sparse(
     widths: Sequence[int],
-    weight: float,
+    weight: float | Sequence[float],
     *,
-    target: float | None = 0.05,
+    target: float | Sequence[float] | None = 0.05,
     kind: Literal["kl", "l1", "l2"] = "kl",
     over: Literal["data", "units"] = "data",
     activation: Activation | None = nn.Sigmoid,
     output: Activation | None = nn.Sigmoid,
     distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
 ) -> Objective:
-    r"""The autoencoder with a sparsity loss: :math:`L + λ \sum_k s(ρ, \hat ρ_k)`.
+    r"""The autoencoder with a sparsity loss: :math:`L + \sum_k w_k\, s(\hat ρ_k, ρ_k)`.
+
+    The sum runs over the encoder's layers, the code included. The penalties are called
+    ``"sparsity"``, or ``"sparsity_1"``, ``"sparsity_2"``, … if there are several layers.
 
     Parameters
     ----------
     widths
-        Units from message to code; every layer of the encoder is penalised alike. For weights and
-        targets of their own give an objective the penalties by name and layer.
+        Units from message to code; the code may be wider than the message.
     weight
-        λ, 0 or more.
-    target, kind, over
-        See :func:`aebook.penalties.sparsity`. With ``target=None`` the penalty is the size of the
-        activities, ``kind="l1"`` or ``"l2"``: see :func:`aebook.penalties.activity`.
+        :math:`w_k`, 0 or more: one number for all layers, or one for each.
+    target
+        :math:`ρ_k`, likewise. None: the penalty is the size of the activities, ``kind="l1"`` or
+        ``"l2"``, see :func:`aebook.penalties.activity`; with L1 keep the decoder's columns at unit
+        norm, see :func:`aebook.sparse.unit_columns`.
+    kind, over
+        See :func:`aebook.penalties.sparsity`.
     activation
         Of the encoder's layers, the code included, and of the decoder's hidden layers.
     output, distance
@@ -137,15 +161,48 @@ def sparse(
     """
     if target is None and kind == "kl":
         raise ValueError("got kind='kl' without a target, expected a target from 0 to 1")
+    layers = len(widths) - 1
+    weights, targets = _each(weight, layers, "weight"), _each(target, layers, "target")
     base = plain(widths, activation=activation, code=activation, output=output)
     penalties = {}
-    for layer in range(len(widths) - 1):
-        if target is None:
+    for layer in range(layers):
+        if targets[layer] is None:
             penalty = activity(1 if kind == "l1" else 2, layer)
         else:
-            penalty = sparsity(target, kind, over, layer)
-        penalties["sparsity" if len(widths) == 2 else f"sparsity_{layer + 1}"] = (weight, penalty)
+            penalty = sparsity(targets[layer], kind, over, layer)
+        name = "sparsity" if layers == 1 else f"sparsity_{layer + 1}"
+        penalties[name] = (weights[layer], penalty)
     return Objective(base.model, distance=distance, penalties=penalties)
+
+
+def concrete(
+    widths: Sequence[int],
+    *,
+    activation: Activation | None = nn.ReLU,
+    output: Activation | None = nn.Sigmoid,
+    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+) -> Objective:
+    r"""The concrete autoencoder: :math:`x' = D(Mx)`, M selects k of the m features.
+
+    The encoder is a :class:`aebook.concrete.ConcreteSelector`, and the decoder imputes all features
+    from those selected (Balın et al. 2019). Give :func:`aebook.fit` the temperature's schedule,
+    ``anneal=aebook.concrete.annealing()``: without it the temperature stays at 10, where nothing
+    is selected.
+
+    Parameters
+    ----------
+    widths
+        From message to code: the first is m, the last k, and those in between are the decoder's
+        hidden layers, ``(784, 75, 50)``. The selector itself has none.
+    activation
+        Of the decoder's hidden layers. For the authors' leaky ReLU and dropout give
+        ``lambda: nn.Sequential(nn.LeakyReLU(0.2), nn.Dropout(0.1))``.
+    output, distance
+        As in :func:`plain`.
+    """
+    decoder = mlp(tuple(widths)[::-1], activation=activation, output=output)
+    selector = ConcreteSelector(widths[0], widths[-1])
+    return Objective(Autoencoder(selector, decoder), distance=distance)
 
 
 def denoising(
@@ -204,3 +261,48 @@ def variational(
     decoder = mlp(tuple(widths)[::-1], activation=activation, output=output)
     model = Autoencoder(encoder, decoder, Gaussian())
     return Objective(model, distance=distance, penalties={"kl": (beta, kl_to_prior)})
+
+
+def _each(value: float | Sequence[float] | None, layers: int, name: str) -> list[float | None]:
+    """One value a layer, from one for all or a sequence."""
+    if value is None or isinstance(value, int | float):
+        return [value] * layers
+    if len(value) != layers:
+        raise ValueError(
+            f"got {len(value)} values of {name}, expected one for each of the encoder's {layers} "
+            "layers, or one number for all"
+        )
+    return list(value)
+
+
+def contractive(
+    widths: Sequence[int],
+    weight: float,
+    *,
+    kind: Literal["exact", "hutchinson"] = "exact",
+    activation: Activation | None = nn.Sigmoid,
+    code: Activation | None = nn.Sigmoid,
+    output: Activation | None = nn.Sigmoid,
+    tied: bool = True,
+    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+) -> Objective:
+    r"""The contractive autoencoder: :math:`L + λ\, E_x \|J_E(x)\|_F^2` (Rifai et al. 2011).
+
+    Weights are tied, as in the paper. Untied, a small code and a decoder that scales it up again
+    escape the penalty.
+
+    Parameters
+    ----------
+    widths
+        Units from message to code, ``(784, 256)``.
+    weight
+        λ, 0 or more.
+    kind
+        ``"exact"``, or ``"hutchinson"`` for a cheaper estimate: see
+        :func:`aebook.jacobian.contractive`.
+    activation, code, output, tied, distance
+        As in :func:`plain`.
+    """
+    model = plain(widths, activation=activation, code=code, output=output, tied=tied).model
+    penalties = {"contractive": (weight, contractive_penalty(kind))}
+    return Objective(model, distance=distance, penalties=penalties)

@@ -1,0 +1,196 @@
+r"""Wide sparse codes: a decoder that costs O(k), and columns that L1 cannot escape through.
+
+A code of n units of which k are active needs k rows of the decoder's weight, not all n:
+
+.. math::
+
+    W z + b = b + \sum_{i:\, z_i \ne 0} z_i w_i
+
+Stored by rows :math:`w_i` (n, m), the sum is what ``torch.nn.functional.embedding_bag`` computes.
+``python benchmarks/sparse_decode.py`` shows what that saves.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from aebook.networks import Chain
+
+__all__ = ["SparseLinear", "sparse_decoder", "sparse_linear", "unit_columns"]
+
+
+def sparse_linear(z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    r"""The sum :math:`\sum_{i: z_i \ne 0} z_i w_i + b`, equal to ``z @ weight + bias``.
+
+    A sample costs O(m) for each entry of its code that is not zero, plus one look at the n entries
+    to find them. The gradient is that of the dense product in the weight, the bias and the entries
+    that are not zero; entries that are zero get none. Behind a top-k bottleneck or a ReLU that is
+    the whole gradient, since they pass none on either.
+
+    Parameters
+    ----------
+    z
+        Codes, (B, n), mostly zeros. Any number of entries a sample may be active.
+    weight
+        Rows :math:`w_i`, (n, m): the transpose of what ``nn.Linear`` stores.
+    bias
+        b, (m,).
+
+    Returns
+    -------
+    Tensor
+        (B, m), of the type of the weight.
+    """
+    if z.dim() != 2 or weight.dim() != 2 or z.shape[1] != len(weight):
+        raise ValueError(
+            f"got codes of shape {tuple(z.shape)} for a weight of {tuple(weight.shape)}, "
+            "expected (batch, n) and (n, m)"
+        )
+    rows, units = z.nonzero(as_tuple=True)
+    # where in the list of active units each sample begins
+    begins = torch.searchsorted(rows, torch.arange(len(z), device=z.device))
+    values = z[rows, units].to(weight.dtype)
+    out = F.embedding_bag(units, weight, begins, mode="sum", per_sample_weights=values)
+    return out if bias is None else out + bias
+
+
+class SparseLinear(nn.Module):
+    r"""A linear layer for sparse codes, :math:`z \mapsto \sum_{i: z_i \ne 0} z_i w_i + b`.
+
+    It starts like the layers of :mod:`aebook.networks` and takes codes as dense tensors, so a
+    bottleneck, a penalty and an :class:`aebook.Objective` need not know of it.
+
+    Parameters
+    ----------
+    n, m
+        Units of the code, and outputs.
+    bias
+        Whether there is a bias.
+    """
+
+    def __init__(self, n: int, m: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n, m))
+        self.bias = nn.Parameter(torch.zeros(m)) if bias else None
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Outputs (B, m) of codes (B, n): see :func:`sparse_linear`."""
+        return sparse_linear(z, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows between the brackets."""
+        n, m = self.weight.shape
+        return f"{n}, {m}, bias={self.bias is not None}"
+
+
+class _SparseTied(nn.Module):
+    """The same with the weight of an encoder's layer, which is stored by rows already."""
+
+    def __init__(self, tied: nn.Module) -> None:
+        super().__init__()
+        self._source, self.bias = tied._source, tied.bias
+
+    def forward(self, z: Tensor) -> Tensor:
+        return sparse_linear(z, self._source[0].weight, self.bias)
+
+
+def sparse_decoder(decoder: Chain) -> Chain:
+    r"""Let the first layer of a decoder gather active units only, in place.
+
+    The function stays the same. It pays from some thousands of code units on, and saves the
+    decoder's work alone: the encoder still computes all n activities, and an optimiser such as
+    Adam still touches all n rows at each step.
+
+    Parameters
+    ----------
+    decoder
+        Of :func:`aebook.networks.mlp` or :func:`aebook.networks.tied_decoder`, for instance
+        ``objective.model.decoder``. Weights keep their values; give the decoder to an optimiser,
+        or to :func:`aebook.fit`, only afterwards.
+
+    Returns
+    -------
+    Chain
+        The same decoder.
+    """
+    first = _maps(decoder)[0]
+    if parametrize.is_parametrized(first):
+        raise ValueError(
+            "got a decoder with unit columns, expected a plain one: call sparse_decoder first, "
+            "then unit_columns"
+        )
+    if hasattr(first, "_source"):
+        decoder[0].map = _SparseTied(first)
+    elif isinstance(first, nn.Linear):
+        layer = SparseLinear(first.in_features, first.out_features, first.bias is not None)
+        layer = layer.to(first.weight)
+        with torch.no_grad():
+            layer.weight.copy_(first.weight.T)
+            if layer.bias is not None:
+                layer.bias.copy_(first.bias)
+        decoder[0].map = layer
+    return decoder
+
+
+class _UnitColumns(nn.Module):
+    """The map V ↦ W with columns v/‖v‖, one for each input of the layer."""
+
+    def __init__(self, along: int) -> None:
+        super().__init__()
+        self.along = along
+
+    def forward(self, v: Tensor) -> Tensor:
+        return F.normalize(v, dim=self.along)
+
+    def right_inverse(self, w: Tensor) -> Tensor:
+        return w
+
+
+def unit_columns(decoder: Chain) -> Chain:
+    r"""Keep the columns of a decoder's weights at unit norm, in place: :math:`\|w_i\|_2 = 1`.
+
+    A penalty :math:`λ\|z\|_1` alone can be had for nothing: with :math:`z/c` and :math:`c\,W` the
+    reconstruction stays and the penalty falls by c. With columns of fixed norm it cannot.
+
+    Every linear layer is treated, since a ReLU would let a later layer make up for an earlier one.
+    ``decoder[k].map.weight`` is the weight with unit columns; what is trained, stored and counted
+    by :func:`aebook.penalties.weight_decay` is a V whose columns have the same directions.
+
+    Parameters
+    ----------
+    decoder
+        Of :func:`aebook.networks.mlp`, for instance ``objective.model.decoder``, before it is given
+        to :func:`aebook.fit`. A tied decoder is refused: unit columns would be its encoder's too.
+
+    Returns
+    -------
+    Chain
+        The same decoder.
+    """
+    maps = _maps(decoder)
+    if any(hasattr(layer, "_source") for layer in maps):
+        raise ValueError(
+            "got a tied decoder, expected one with weights of its own: its columns are the "
+            "encoder's rows, and tying already stops L1 from shrinking one against the other"
+        )
+    for layer in maps:
+        if not parametrize.is_parametrized(layer):
+            along = 1 if isinstance(layer, SparseLinear) else 0
+            parametrize.register_parametrization(layer, "weight", _UnitColumns(along))
+    return decoder
+
+
+def _maps(decoder: Chain) -> list[nn.Module]:
+    """The linear maps of a decoder's layers, first to last."""
+    maps = [getattr(layer, "map", None) for layer in decoder] if isinstance(decoder, Chain) else []
+    kinds = (nn.Linear, SparseLinear, _SparseTied)
+    if not maps or not all(isinstance(m, kinds) or hasattr(m, "_source") for m in maps):
+        raise ValueError(
+            f"got a {type(decoder).__name__} that is not all linear layers, expected a decoder of "
+            "networks.mlp or networks.tied_decoder, such as objective.model.decoder"
+        )
+    return maps
