@@ -57,10 +57,8 @@ class RBM(nn.Module):
 
     Attributes
     ----------
-    weight
-        W, (hidden, visible), normal with standard deviation 0.01 at first.
-    visible_bias, hidden_bias
-        c, (visible,), and b, (hidden,), zero at first.
+    weight, visible_bias, hidden_bias
+        W, (hidden, visible), at first normal with standard deviation 0.01; c and b, at first zero.
     """
 
     def __init__(
@@ -73,13 +71,13 @@ class RBM(nn.Module):
     ) -> None:
         super().__init__()
         visible, hidden = _positive((visible, hidden), "(visible, hidden)", least=2)
-        for name, kind in (("visible_units", visible_units), ("hidden_units", hidden_units)):
+        for kind in (visible_units, hidden_units):
             if kind not in ("bernoulli", "gaussian"):
-                raise ValueError(f"got {name}={kind!r}, expected 'bernoulli' or 'gaussian'")
+                raise ValueError(f"got units {kind!r}, expected 'bernoulli' or 'gaussian'")
         if visible_units == hidden_units == "gaussian":
             raise ValueError(
-                "got visible_units and hidden_units both 'gaussian', expected at most one: such a "
-                "machine has no distribution once a singular value of W passes 1"
+                "got Gaussian units in both layers, expected at most one such layer: take "
+                "'bernoulli' for the other"
             )
         self.visible_units, self.hidden_units = visible_units, hidden_units
         self.weight = nn.Parameter(0.01 * torch.randn(hidden, visible))
@@ -163,17 +161,16 @@ class RBM(nn.Module):
         Returns
         -------
         History
-            ``"loss"``: the squared error of the data from the mean of their reconstruction after
-            one round. It mostly falls as the model gets better, but is not what is minimised.
+            ``"loss"``: squared error of the mean reconstruction after one round. It mostly falls
+            as the model gets better, but is not what is minimised.
         """
         check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
         data = _tensor(data).to(self.weight)
         self._check(data)
         kind = {"dtype": self.weight.dtype, "device": self.weight.device}
         batches = Batches(data, batch_size, shuffle=True, default=100, **kind)
-        biases = [self.visible_bias, self.hidden_bias]
-        groups = [{"params": [self.weight], "weight_decay": weight_decay}, {"params": biases}]
-        sgd = torch.optim.SGD(groups, lr=lr, momentum=momentum / 2)
+        sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
+        sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
         history = History()
         with seeded(int(seed), self.weight.device):
             chains = data[torch.randperm(len(data))[: batches.batch_size].to(data.device)]
@@ -196,19 +193,14 @@ class RBM(nn.Module):
                     sgd.zero_grad()
                 loss = float(squared) / len(data)
                 if not math.isfinite(loss):
-                    raise FloatingPointError(
-                        f"the reconstructions are no longer finite in epoch {epoch + 1}: lower lr"
-                    )
+                    raise FloatingPointError(f"error not finite in epoch {epoch + 1}: lower lr")
                 history.append({"loss": loss}, {}, lr, time.perf_counter() - started)
         return history
 
     def _check(self, data: Tensor) -> None:
         width = len(self.visible_bias)
         if data.dim() != 2 or data.shape[1] != width:
-            raise ValueError(
-                f"got data of shape {tuple(data.shape)}, expected (samples, {width}): one column "
-                "a visible unit"
-            )
+            raise ValueError(f"got data of shape {tuple(data.shape)}, expected (samples, {width})")
         if self.visible_units == "bernoulli" and len(data):
             low, high = (float(value) for value in data.aminmax())
             if low < 0 or high > 1:
@@ -255,8 +247,7 @@ def pretrain(
         visible = visible_units if k == 0 else "bernoulli"
         hidden = code_units if k == len(widths) - 2 else "bernoulli"
         with seeded(int(seed) + k, data.device):
-            rbm = RBM(below, above, visible_units=visible, hidden_units=hidden)
-        rbm.to(data.device)
+            rbm = RBM(below, above, visible_units=visible, hidden_units=hidden).to(data.device)
         rate = gaussian_lr if "gaussian" in (visible, hidden) else lr
         rbm.fit(data, epochs=epochs, lr=rate, seed=int(seed) + k, **options)
         with torch.no_grad():
@@ -278,7 +269,6 @@ def unroll(stack: Sequence[RBM]) -> Autoencoder:
         What :func:`pretrain` returned: each machine's hidden units are the next one's visible
         units, and only the two ends may be Gaussian.
     """
-    stack = list(stack)
     if not stack:
         raise ValueError("got no machine, expected at least one")
     for k, (lower, upper) in enumerate(pairwise(stack)):
@@ -290,12 +280,9 @@ def unroll(stack: Sequence[RBM]) -> Autoencoder:
                 f"units below machine {k + 1}, expected as many, and Bernoulli units between"
             )
     widths = [len(stack[0].visible_bias), *(len(rbm.hidden_bias) for rbm in stack)]
-    ends = [
-        nn.Sigmoid if kind == "bernoulli" else None
-        for kind in (stack[-1].hidden_units, stack[0].visible_units)
-    ]
-    encoder = mlp(widths, activation=nn.Sigmoid, output=ends[0])
-    decoder = mlp(widths[::-1], activation=nn.Sigmoid, output=ends[1])
+    ends = {"bernoulli": nn.Sigmoid, "gaussian": None}
+    encoder = mlp(widths, activation=nn.Sigmoid, output=ends[stack[-1].hidden_units])
+    decoder = mlp(widths[::-1], activation=nn.Sigmoid, output=ends[stack[0].visible_units])
     model = Autoencoder(encoder, decoder).to(stack[0].weight)
     with torch.no_grad():
         for rbm, up, down in zip(stack, encoder, reversed(list(decoder)), strict=True):

@@ -54,7 +54,8 @@ def fit(
     Parameters
     ----------
     objective
-        What to minimise, in place.
+        What to minimise, in place. A module around an objective that returns a ``Loss`` too, such
+        as :class:`aebook.variational.ImportanceWeighted`, will do.
     data
         Messages: a tensor or array (N, ...), a pair ``(x, target)`` of these, a ``Dataset`` or a
         ``DataLoader`` of either. Floating point is converted to the type of the weights.

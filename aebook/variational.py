@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass
+from aebook.core import Autoencoder, Loss, Objective, Pass, _layers
 from aebook.distances import bernoulli, squared_error
 from aebook.penalties import kl_to_prior
 from aebook.randomness import seeded
@@ -288,7 +288,3 @@ def _check_bottleneck(model: Autoencoder) -> None:
             f"got the bottleneck {type(model.bottleneck).__name__}, expected bottlenecks.Gaussian: "
             "a variational autoencoder has a posterior. Use variants.variational"
         )
-
-
-def _layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    return encoder.layers(x) if hasattr(encoder, "layers") else (encoder(x),)
