@@ -53,7 +53,7 @@ class PrincipalComponents(NamedTuple):
 
 
 def principal_components(x: ArrayLike, p: int | None = None) -> PrincipalComponents:
-    r"""Principal components: the leading eigenvectors of the covariance, :math:`Σ = U V U^\top`.
+    r"""Principal components: the leading eigenvectors of the covariance, :math:`C = U V U^\top`.
 
     Parameters
     ----------

@@ -16,3 +16,10 @@ settings.load_profile("aebook")
 def _seed() -> None:
     # a test that draws gets the same numbers alone and in company
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `fit` find no GPU, for tests about bits."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)

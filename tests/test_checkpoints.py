@@ -15,6 +15,9 @@ import aebook
 from aebook.checkpoints import read, write
 from aebook.schedules import cosine, one_cycle
 
+# the truths below are about bits, so they hold on one device
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
 N = 50
 
 
@@ -25,12 +28,6 @@ class Interrupted(Exception):
 @pytest.fixture
 def x():
     return torch.rand(N, 6, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(autouse=True)
-def _on_the_cpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 def noise(x):

@@ -20,10 +20,7 @@ from aebook.concrete import (
 LOGITS = torch.tensor([1.5, 0.0, -0.7, 0.4, -2.0])
 
 
-@pytest.fixture(autouse=True)
-def _on_the_cpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 def puzzle(n=600):

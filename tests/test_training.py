@@ -17,19 +17,15 @@ from aebook.distances import Gaussian, bernoulli
 from aebook.networks import mlp
 from aebook.schedules import constant, cosine, one_cycle
 
+# the truths below are about bits, so they hold on one device
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
 N = 50
 
 
 @pytest.fixture
 def x():
     return torch.rand(N, 6, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(autouse=True)
-def _on_the_cpu(monkeypatch):
-    # the truths below are about bits, so they hold on one device
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 def make(seed=0, **parts):
