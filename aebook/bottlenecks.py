@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Gaussian", "Posterior", "TopK"]
+__all__ = ["Binary", "Gaussian", "Posterior", "TopK"]
 
 
 class TopK(nn.Module):
@@ -119,3 +119,58 @@ def _whole(k: int) -> int:
     if not (math.isfinite(k) and k == int(k) and k >= 1):
         raise ValueError(f"got k={k}, expected a whole number, 1 or more")
     return int(k)
+
+
+class Binary(nn.Module):
+    r"""A code of zeros and ones, :math:`z_j = 1[h_j > 0]`, for semantic hashing.
+
+    A step has no slope, so training puts something else in its place. With the sigmoid
+    :math:`s(h) = 1 / (1 + e^{-h})`:
+
+    .. math::
+
+        \mathrm{straight\_through}:\; z = 1[h > 0], \qquad
+        \mathrm{bernoulli}:\; z \sim \mathrm{Bernoulli}(s(h)), \qquad
+        \mathrm{noise}:\; z = s(h + σε),\; ε \sim N(0, 1)
+
+    The first two pass zeros and ones to the decoder and are treated as :math:`s(h)` on the way back
+    (Bengio, Léonard & Courville 2013). Noise drowns what is not far from zero, and so drives
+    :math:`s(h)` to its ends (Salakhutdinov & Hinton 2009, with a noise that stays the same for
+    each message; here it is drawn anew). In evaluation all three are the step.
+
+    Parameters
+    ----------
+    kind
+        What stands for the step in training.
+    sigma
+        σ of the noise, 0 or more, in the unit of h; of no consequence for the other kinds.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["straight_through", "bernoulli", "noise"] = "straight_through",
+        sigma: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if kind not in ("straight_through", "bernoulli", "noise"):
+            raise ValueError(
+                f"got kind={kind!r}, expected 'straight_through', 'bernoulli' or 'noise'"
+            )
+        if not (math.isfinite(sigma) and sigma >= 0):
+            raise ValueError(f"got sigma={sigma}, expected a finite number, 0 or more")
+        self.kind, self.sigma = kind, sigma
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The code, (B, p), from the encoder's output (B, p)."""
+        if not self.training:
+            return (h > 0).to(h.dtype)
+        if self.kind == "noise":
+            return (h + self.sigma * torch.randn_like(h)).sigmoid()
+        mean = h.sigmoid()
+        bits = mean.bernoulli() if self.kind == "bernoulli" else (h > 0).to(h.dtype)
+        # the value is that of the bits, to the bit; the gradient is that of the mean
+        return bits + (mean - mean.detach())
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows between the brackets."""
+        return f"kind={self.kind!r}" + (f", sigma={self.sigma}" if self.kind == "noise" else "")

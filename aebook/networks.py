@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Chain", "convolutional", "mlp", "tied_decoder"]
+__all__ = ["Chain", "Standardised", "convolutional", "mlp", "tied_decoder"]
 
 Activation = Callable[[], nn.Module]
 
@@ -73,6 +73,28 @@ class Chain(nn.Sequential):
                 else "convert it, and divide bytes by 255"
             )
             raise ValueError(f"got a batch of dtype {x.dtype}, expected {dtype}: {advice}")
+
+
+class Standardised(nn.BatchNorm1d):
+    r"""Each unit shifted to mean 0 and scaled to variance 1, :math:`(h_j - μ_j) / σ_j`.
+
+    In training by the mean and variance of the batch, in evaluation (and for a batch of one) by
+    the running means of these (Ioffe & Szegedy 2015). Nothing is learned by gradients.
+
+    Parameters
+    ----------
+    width
+        Number of units.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, affine=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Standardised activities, (B, width)."""
+        if self.training and len(h) > 1:
+            return super().forward(h)
+        return F.batch_norm(h, self.running_mean, self.running_var, eps=self.eps)
 
 
 def mlp(

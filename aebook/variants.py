@@ -7,20 +7,22 @@ decoder, bottleneck), corruption, distance, penalties)``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
 
-from aebook.bottlenecks import Gaussian, TopK
+from aebook.bottlenecks import Binary, Gaussian, TopK
 from aebook.concrete import ConcreteSelector
 from aebook.core import Autoencoder, Objective
 from aebook.distances import bernoulli, squared_error
 from aebook.jacobian import contractive as contractive_penalty
-from aebook.networks import Activation, mlp, tied_decoder
+from aebook.networks import Activation, Standardised, mlp, tied_decoder
 from aebook.penalties import activity, kl_to_prior, sparsity
 from aebook.sparse import sparse_decoder
 
 __all__ = [
+    "binary",
     "concrete",
     "contractive",
     "denoising",
@@ -261,6 +263,41 @@ def variational(
     decoder = mlp(tuple(widths)[::-1], activation=activation, output=output)
     model = Autoencoder(encoder, decoder, Gaussian())
     return Objective(model, distance=distance, penalties={"kl": (beta, kl_to_prior)})
+
+
+def binary(
+    widths: Sequence[int],
+    *,
+    kind: Literal["straight_through", "bernoulli", "noise"] = "straight_through",
+    sigma: float = 1.0,
+    centred: bool = True,
+    activation: Activation | None = nn.ReLU,
+    output: Activation | None = nn.Sigmoid,
+    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+) -> Objective:
+    r"""The binary autoencoder of semantic hashing: :math:`x' = D(1[E(x) > 0])`.
+
+    Messages with like contents get codes that differ in few bits, so that a code can be used as an
+    address (Salakhutdinov & Hinton 2009): see :mod:`aebook.applications.retrieval`.
+
+    Parameters
+    ----------
+    widths
+        Units from message to code, ``(784, 256, 32)`` for 32 bits.
+    kind, sigma
+        What stands for the step in training, see :class:`aebook.bottlenecks.Binary`.
+    centred
+        Whether the encoder ends in :class:`aebook.networks.Standardised`. Each bit then divides the
+        messages about in half, and σ has a scale that the encoder cannot grow away from. Without,
+        as in 2009, some bits come out the same for all messages.
+    activation, output, distance
+        As in :func:`plain`. For counts of words, :func:`aebook.distances.categorical` with
+        ``output=None``.
+    """
+    scale = partial(Standardised, widths[-1]) if centred else None
+    objective = plain(widths, activation=activation, code=scale, output=output, distance=distance)
+    objective.model.bottleneck = Binary(kind, sigma)
+    return objective
 
 
 def _each(value: float | Sequence[float] | None, layers: int, name: str) -> list[float | None]:
