@@ -1,10 +1,23 @@
-"""Numbers that describe codes and reconstructions after training."""
+"""Numbers that describe codes, reconstructions and rankings after training."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["dead_units", "fvu", "l0"]
+__all__ = [
+    "PrecisionRecall",
+    "dead_units",
+    "fvu",
+    "l0",
+    "mean_average_precision",
+    "precision_at_k",
+    "precision_recall",
+]
 
 
 def fvu(reconstruction: Tensor, target: Tensor) -> float:
@@ -53,3 +66,204 @@ def _matrix(codes: Tensor) -> Tensor:
     if codes.dim() != 2 or len(codes) == 0:
         raise ValueError(f"got codes of shape {tuple(codes.shape)}, expected (N, p) with N > 0")
     return codes
+
+
+def precision_at_k(
+    relevant: NDArray[Any] | Tensor, k: int, distances: NDArray[Any] | Tensor | None = None
+) -> float:
+    r"""Relevant among the first k, :math:`\frac1Q \sum_q \frac1k \sum_{i \le k} \mathrm{rel}_{qi}`.
+
+    Hamming distances are small whole numbers, so many entries tie, and what stands among the first
+    k depends on the order of ties. With ``distances`` the result is the expected value over all
+    orders of ties, each equally likely (McSherry & Najork 2008).
+
+    Parameters
+    ----------
+    relevant
+        (Q, N), zeros and ones: whether entry n is relevant to query q. Without ``distances`` the
+        entries stand in the order of the ranking, best first.
+    k
+        From 1 to N.
+    distances
+        (Q, N), of the same entries in any order; the smallest is ranked first.
+
+    Returns
+    -------
+    float
+        From 0 to 1. A query without relevant entries counts, as 0.
+    """
+    relevant, distances = _rankings(relevant, distances)
+    if (
+        isinstance(k, bool)
+        or not isinstance(k, int | np.integer)
+        or not 1 <= k <= relevant.shape[1]
+    ):
+        raise ValueError(
+            f"got k={k!r} for {relevant.shape[1]} ranked entries, expected a whole number from 1 "
+            f"to {relevant.shape[1]}"
+        )
+    if distances is None:
+        return float(relevant[:, :k].mean())
+    last = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
+    before, tied = distances < last, distances == last
+    # of the places that are left, the tied share them evenly
+    places = k - before.sum(1)
+    hits = (relevant & before).sum(1) + places * (relevant & tied).sum(1) / tied.sum(1)
+    return float(hits.mean() / k)
+
+
+def mean_average_precision(
+    relevant: NDArray[Any] | Tensor,
+    distances: NDArray[Any] | Tensor | None = None,
+    total: NDArray[Any] | Tensor | None = None,
+) -> float:
+    r"""The mean over queries of the average precision of their rankings.
+
+    .. math::
+
+        \mathrm{AP} = \frac1R \sum_i \mathrm{rel}_i \, \frac1i \sum_{j \le i} \mathrm{rel}_j
+
+    with R relevant entries. With ``distances`` it is the expected value over all orders of ties
+    (McSherry & Najork 2008): of n tied entries behind s others, with r relevant among these n and
+    t among those s,
+
+    .. math::
+
+        \frac rn \sum_{i=1}^{n} \frac{1}{s + i} \left(t + 1 + (i - 1) \frac{r - 1}{n - 1}\right)
+
+    Parameters
+    ----------
+    relevant, distances
+        As in :func:`precision_at_k`.
+    total
+        R of each query, (Q,), where a ranking leaves out relevant entries; else they are counted.
+
+    Returns
+    -------
+    float
+        From 0 to 1. Queries without any relevant entry have no average precision and are left out.
+
+    Raises
+    ------
+    ValueError
+        If that leaves none.
+    """
+    relevant, distances = _rankings(relevant, distances)
+    found = relevant.sum(axis=1)
+    totals = found if total is None else _numpy(total)
+    if totals.shape != found.shape or not (totals >= found).all():
+        raise ValueError(
+            f"got total of shape {totals.shape} for {len(found)} queries, expected one number each "
+            "that is not below the number of relevant entries in the ranking"
+        )
+    asked = _with_relevant(totals)
+    places = np.arange(relevant.shape[1])
+    sums = []
+    for sizes, hits in _ties(relevant[asked], None if distances is None else distances[asked]):
+        firsts, before = np.cumsum(sizes) - sizes, np.cumsum(hits) - hits
+        # one relevant entry more for each place among the tied, if all others are relevant
+        slope = (hits - 1) / np.maximum(sizes - 1, 1)
+        so_far = np.repeat(before + 1 - slope * firsts, sizes) + np.repeat(slope, sizes) * places
+        sums.append((np.repeat(hits / sizes, sizes) * so_far / (places + 1)).sum())
+    return float(np.mean(np.array(sums) / totals[asked]))
+
+
+class PrecisionRecall(NamedTuple):
+    """Precision and recall at the radii 0, 1, 2, ..., up to the largest distance."""
+
+    precision: NDArray[np.float64]
+    """Of the queries that find anything within the radius; NaN where none does."""
+    recall: NDArray[np.float64]
+    """Of all queries; it never falls."""
+    answered: NDArray[np.float64]
+    """The share of queries that find anything within the radius."""
+
+
+def precision_recall(
+    distances: NDArray[Any] | Tensor, relevant: NDArray[Any] | Tensor
+) -> PrecisionRecall:
+    r"""Precision and recall of what lies within each Hamming radius r, averaged over queries.
+
+    With :math:`A_q(r)` the entries within r of query q and :math:`R_q` those relevant to it,
+
+    .. math::
+
+        P(r) = \operatorname*{mean}_{q:\, A_q(r) \ne \emptyset} \frac{|A_q(r) \cap R_q|}{|A_q(r)|}
+        \qquad
+        R(r) = \operatorname*{mean}_{q} \frac{|A_q(r) \cap R_q|}{|R_q|}
+
+    Every query weighs the same, however many entries it finds. One that finds nothing has no
+    precision; at small radii P may come from few queries, and ``answered`` says from how many. To
+    count nothing found as a precision of 0, multiply the two.
+
+    Parameters
+    ----------
+    distances
+        (Q, N), whole numbers, 0 or more.
+    relevant
+        (Q, N), zeros and ones. Queries without any relevant entry are left out.
+    """
+    relevant, distances = _rankings(relevant, distances)
+    if distances.dtype.kind not in "iu" or distances.min() < 0:
+        raise ValueError(
+            f"got distances of type {distances.dtype}, expected whole numbers, 0 or more: for "
+            "others there is sklearn.metrics.precision_recall_curve"
+        )
+    asked, distances = _with_relevant(relevant.sum(axis=1)), distances.astype(np.int64)
+    bins = int(distances.max()) + 1
+    precisions, recalls = np.zeros(bins), np.zeros(bins)
+    answered = np.zeros(bins, np.int64)
+    for near, right in zip(distances[asked], relevant[asked], strict=True):
+        within = np.bincount(near, minlength=bins).cumsum()
+        hits = np.bincount(near[right], minlength=bins).cumsum()
+        precisions += hits / np.maximum(within, 1)
+        recalls += hits / hits[-1]
+        answered += within > 0
+    precision = np.full(bins, np.nan)
+    np.divide(precisions, answered, out=precision, where=answered > 0)
+    queries = np.count_nonzero(asked)
+    return PrecisionRecall(precision, recalls / queries, answered / queries)
+
+
+def _ties(
+    relevant: NDArray[np.bool_], distances: NDArray[Any] | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The ranking of each query as groups of ties: how many entries, how many relevant ones."""
+    for query, right in enumerate(relevant):
+        if distances is None:
+            yield np.ones(len(right), np.int64), right.astype(np.int64)
+            continue
+        order = np.argsort(distances[query], kind="stable")
+        ranked = distances[query][order]
+        firsts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+        sizes = np.diff(firsts, append=len(right))
+        yield sizes, np.add.reduceat(right[order].astype(np.int64), firsts)
+
+
+def _rankings(relevant: Any, distances: Any) -> tuple[NDArray[np.bool_], NDArray[Any] | None]:
+    """Both as arrays of the same shape (Q, N), if they are."""
+    relevant = _numpy(relevant)
+    if relevant.ndim != 2 or relevant.size == 0:
+        raise ValueError(f"got relevant of shape {relevant.shape}, expected (Q, N), neither 0")
+    if relevant.dtype != bool and not np.isin(relevant, (0, 1)).all():
+        raise ValueError("got relevant with values other than 0 and 1, expected booleans")
+    if distances is not None:
+        distances = _numpy(distances)
+        if distances.shape != relevant.shape:
+            raise ValueError(
+                f"got distances of shape {distances.shape} for relevant of {relevant.shape}, "
+                "expected the same"
+            )
+        if not np.isfinite(distances).all():
+            raise ValueError("got distances with NaN or infinite values, expected finite ones")
+    return relevant.astype(bool), distances
+
+
+def _with_relevant(totals: NDArray[Any]) -> NDArray[np.bool_]:
+    if not (totals > 0).any():
+        raise ValueError("got no query with a relevant entry, expected at least one")
+    return totals > 0
+
+
+def _numpy(values: Any) -> NDArray[Any]:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -1,7 +1,24 @@
+import itertools
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, precision_score, recall_score
 
-from aebook.metrics import dead_units, fvu, l0
+from aebook.metrics import (
+    dead_units,
+    fvu,
+    l0,
+    mean_average_precision,
+    precision_at_k,
+    precision_recall,
+)
+
+# up to seven entries of one query: distance and relevance
+rankings = st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=7)
 
 
 def test_fvu_against_two_loops():
@@ -42,3 +59,143 @@ def test_misuse_is_refused():
         for codes in (torch.rand(3), torch.rand(0, 3)):
             with pytest.raises(ValueError, match=r"expected \(N, p\) with N > 0"):
                 metric(codes)
+
+
+def orders(ranking):
+    """Relevance in the order of every ranking that the distances allow, ties in any order."""
+    for order in itertools.permutations(ranking):
+        if all(a[0] <= b[0] for a, b in itertools.pairwise(order)):
+            yield [right for _, right in order]
+
+
+def average_precision(right):
+    """The definition, in fractions."""
+    precisions = [Fraction(sum(right[: i + 1]), i + 1) for i in range(len(right)) if right[i]]
+    return sum(precisions, Fraction(0)) / sum(right)
+
+
+def arrays(ranking):
+    distances, relevant = zip(*ranking, strict=True)
+    return np.array([relevant]), np.array([distances])
+
+
+@given(rankings, st.data())
+def test_precision_at_k_is_the_mean_over_all_orders_of_ties(ranking, data):
+    relevant, distances = arrays(ranking)
+    k = data.draw(st.integers(1, len(ranking)))
+    every = [Fraction(sum(right[:k]), k) for right in orders(ranking)]
+    expected = float(sum(every) / len(every))
+    assert precision_at_k(relevant, k, distances) == pytest.approx(expected, rel=1e-12)
+    assert precision_at_k(relevant, k) == pytest.approx(relevant[0, :k].mean(), rel=1e-12)
+
+
+@given(rankings.filter(lambda ranking: any(right for _, right in ranking)))
+def test_mean_average_precision_is_the_mean_over_all_orders_of_ties(ranking):
+    relevant, distances = arrays(ranking)
+    every = [average_precision(right) for right in orders(ranking)]
+    expected = float(sum(every) / len(every))
+    assert mean_average_precision(relevant, distances) == pytest.approx(expected, rel=1e-12)
+
+
+def test_without_ties_average_precision_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    distances = rng.permuted(np.tile(np.arange(40), (30, 1)), axis=1)
+    relevant = rng.random((30, 40)) < 0.2
+    relevant[:, 3] = True
+    expected = np.mean(
+        [average_precision_score(r, -d) for r, d in zip(relevant, distances, strict=True)]
+    )
+    ranked = np.take_along_axis(relevant, distances.argsort(axis=1), axis=1)
+    found = mean_average_precision(relevant, distances)
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert mean_average_precision(ranked) == pytest.approx(expected, rel=1e-12)
+    assert mean_average_precision(torch.tensor(ranked)) == mean_average_precision(ranked)
+    assert mean_average_precision(relevant, 0.1 * distances - 7) == found
+
+
+def test_perfect_worst_and_random_rankings():
+    relevant = np.array([[1, 1, 0, 0]])
+    assert mean_average_precision(relevant) == 1
+    assert mean_average_precision(relevant[:, ::-1]) == pytest.approx((1 / 3 + 2 / 4) / 2)
+    # nothing is known: every entry at the same distance
+    assert precision_at_k(relevant, 1, np.zeros((1, 4))) == 0.5
+    assert precision_at_k(relevant, 3, np.zeros((1, 4))) == 0.5
+
+
+def test_queries_without_relevant_entries():
+    relevant = np.array([[1, 0, 1], [0, 0, 0]])
+    assert mean_average_precision(relevant) == mean_average_precision(relevant[:1])
+    assert precision_at_k(relevant, 1) == 0.5
+    alone = precision_recall(np.array([[0, 1, 2]]), relevant[:1])
+    both = precision_recall(np.array([[0, 1, 2], [0, 0, 0]]), relevant)
+    for a, b in zip(alone, both, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_ranking_that_is_cut_off_is_judged_by_all_relevant_entries():
+    relevant = np.array([[1, 0, 1, 0], [0, 0, 0, 0]])
+    # the second query has relevant entries, and none of them is in its list
+    expected = ((1 + 2 / 3) / 5 + 0) / 2
+    assert mean_average_precision(relevant, total=[5, 2]) == pytest.approx(expected)
+    assert mean_average_precision(relevant, total=torch.tensor([2, 0])) == pytest.approx(5 / 6)
+
+
+@given(st.integers(0, 10**6))
+def test_precision_and_recall_are_those_of_scikit_learn_at_every_radius(seed):
+    rng = np.random.default_rng(seed)
+    distances = rng.integers(0, 9, (4, 12)).astype(rng.choice(["u1", "i4", "u8"]))
+    relevant = rng.random((4, 12)) < 0.4
+    relevant[:, 0] = True
+    curve = precision_recall(distances, relevant)
+    assert len(curve.precision) == len(curve.recall) == distances.max() + 1
+    for radius in range(len(curve.recall)):
+        within = distances <= radius
+        pairs = list(zip(relevant, within, strict=True))
+        recalls = [recall_score(r, w) for r, w in pairs]
+        precisions = [precision_score(r, w) for r, w in pairs if w.any()]
+        assert curve.recall[radius] == pytest.approx(np.mean(recalls))
+        assert curve.answered[radius] == within.any(axis=1).mean()
+        if precisions:
+            assert curve.precision[radius] == pytest.approx(np.mean(precisions))
+        else:
+            assert np.isnan(curve.precision[radius])
+    assert curve.recall[-1] == curve.answered[-1] == 1
+
+
+def test_a_radius_at_which_nothing_is_found_has_no_precision():
+    curve = precision_recall(torch.tensor([[2, 3], [1, 3]]), torch.tensor([[1, 0], [1, 1]]))
+    np.testing.assert_array_equal(curve.precision, [np.nan, 1, 1, 0.75])
+    np.testing.assert_array_equal(curve.recall, [0, 0.25, 0.75, 1])
+    np.testing.assert_array_equal(curve.answered, [0, 0.5, 1, 1])
+
+
+def test_misuse_of_rankings_is_refused():
+    relevant, distances = np.ones((2, 3), bool), np.ones((2, 3), np.int64)
+    for metric in (
+        lambda relevant, distances=distances: precision_at_k(relevant, 1, distances),
+        mean_average_precision,
+        lambda relevant, distances=distances: precision_recall(distances, relevant),
+    ):
+        with pytest.raises(ValueError, match=r"got relevant of shape \(3,\), expected \(Q, N\)"):
+            metric(np.ones(3))
+        with pytest.raises(ValueError, match="values other than 0 and 1"):
+            metric(2 * relevant)
+        with pytest.raises(
+            ValueError, match=r"distances of shape \(2, 2\) for relevant of \(2, 3\)"
+        ):
+            metric(relevant, distances[:, :2])
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            metric(relevant, distances * np.nan)
+    for k in (0, 4, 1.5, True):
+        with pytest.raises(ValueError, match=rf"got k={k} for 3 ranked.*from 1 to 3"):
+            precision_at_k(relevant, k)
+    for total in ([3], [3, 2], [np.nan, 3]):
+        with pytest.raises(ValueError, match="expected one number each that is not below"):
+            mean_average_precision(relevant, total=total)
+    with pytest.raises(ValueError, match="got no query with a relevant entry"):
+        mean_average_precision(~relevant)
+    with pytest.raises(ValueError, match="got no query with a relevant entry"):
+        precision_recall(distances, ~relevant)
+    for bad in (distances - 2, distances / 2):
+        with pytest.raises(ValueError, match="expected whole numbers, 0 or more"):
+            precision_recall(bad, relevant)
