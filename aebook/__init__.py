@@ -8,11 +8,13 @@
 """
 
 from aebook import (
+    applications,
     bottlenecks,
     concrete,
     core,
     corruptions,
     datasets,
+    dimension,
     distances,
     jacobian,
     linear,
@@ -42,11 +44,13 @@ __all__ = [
     "History",
     "Loss",
     "Objective",
+    "applications",
     "bottlenecks",
     "concrete",
     "core",
     "corruptions",
     "datasets",
+    "dimension",
     "distances",
     "evaluate",
     "fit",

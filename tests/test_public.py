@@ -15,7 +15,7 @@ import aebook
 
 MODULES = [
     importlib.import_module(info.name)
-    for info in pkgutil.iter_modules(aebook.__path__, prefix="aebook.")
+    for info in pkgutil.walk_packages(aebook.__path__, prefix="aebook.")
 ]
 OBJECTS = {
     f"{module.__name__}.{name}": getattr(module, name)
@@ -30,12 +30,20 @@ METHODS = {
     for attribute, value in vars(cls).items()
     if inspect.isfunction(value) and not attribute.startswith("_")
 }
-# what `aebook.NAME` leads to; the rest is for those who read on
-OFFERED = {
-    name: value
-    for name, value in OBJECTS.items()
-    if name.count(".") == 1 or name.split(".")[1] in aebook.__all__
-}
+
+
+def is_offered(name):
+    """Whether attributes of `aebook` lead to it; the rest is for those who read on."""
+    _, *middle, _ = name.split(".")
+    package = aebook
+    for part in middle:
+        if part not in package.__all__:
+            return False
+        package = getattr(package, part)
+    return True
+
+
+OFFERED = {name: value for name, value in OBJECTS.items() if is_offered(name)}
 
 
 def takes(function):
@@ -123,6 +131,7 @@ import sys
 before = sys.stderr
 import aebook, torch
 wanted = "sphinx skimage pandas jupyter_book nbval nbclient pytest hypothesis IPython ipykernel"
+wanted += " faiss umap numba pyod"
 print(sorted(set(wanted.split()) & set(sys.modules)))
 # where the environment says so, not even a bar that was asked for is shown
 aebook.fit(aebook.variants.plain((4, 2)), torch.rand(8, 4), epochs=2, progress=True)
