@@ -98,8 +98,12 @@ def hamming_distances(
                 "packed codes uint8 (Q, B) and (N, B): use pack on bits"
             )
     distances = np.zeros((len(queries), len(codes)), np.int32)
-    for query, code in zip(words(queries), words(codes), strict=True):
-        distances += np.bitwise_count(query[:, None] ^ code)
+    pairs = list(zip(words(queries), words(codes), strict=True))
+    # a few queries at a time: what is between XOR and count stays in the cache
+    for first in range(0, len(queries), 16):
+        for query, code in pairs:
+            block = query[first : first + 16, None] ^ code
+            distances[first : first + 16] += np.bitwise_count(block)
     return distances
 
 
