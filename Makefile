@@ -14,6 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
+export NUMBA_NUM_THREADS := 1
 # One set of instructions too: what newer processors add rounds sums in another order, and training
 # that passes a step, as binary codes do, makes much of it.
 export ATEN_CPU_CAPABILITY := avx2
@@ -90,10 +91,10 @@ test-package: $(STAMP)
 test-rules: $(STAMP)
 	$(PYTEST) tests/book/test_rules.py
 
-# The import builds matplotlib's font cache on a new machine, which says so on stderr; in a chapter
-# that would be an output that differs.
+# The imports build what a new machine lacks: matplotlib's font cache, which says so on stderr and in
+# a chapter would be an output that differs, and the code that numba compiles for UMAP.
 test-chapters: $(STAMP)
-	@$(BIN)/python -c 'import matplotlib.font_manager'
+	@$(BIN)/python -c 'import matplotlib.font_manager, umap'
 	$(PYTEST) --nbval --nbval-current-env -n $(JOBS) --dist loadfile book
 
 test-pages: $(STAMP)

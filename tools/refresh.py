@@ -15,6 +15,7 @@ from pathlib import Path
 
 # One thread: results then agree across machines, and shared cores are not fought over.
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+os.environ["NUMBA_NUM_THREADS"] = "1"
 # And the instructions that all processors of ten years have, as the Makefile's.
 os.environ.update(ATEN_CPU_CAPABILITY="avx2", MKL_CBWR="AVX2")
 os.environ.update(ONEDNN_MAX_CPU_ISA="AVX2", OPENBLAS_CORETYPE="Haswell")
