@@ -16,10 +16,12 @@ from aebook import (
     datasets,
     dimension,
     distances,
+    estimators,
     jacobian,
     linear,
     metrics,
     networks,
+    onnx,
     partition,
     penalties,
     plots,
@@ -28,6 +30,7 @@ from aebook import (
     schedules,
     score,
     sparse,
+    storage,
     training,
     variants,
     variational,
@@ -35,6 +38,7 @@ from aebook import (
 from aebook.core import Autoencoder, Loss, Objective
 from aebook.full_batch import lbfgs
 from aebook.history import History
+from aebook.storage import load, save
 from aebook.training import evaluate, fit
 
 __version__ = "0.1.0"
@@ -52,21 +56,26 @@ __all__ = [
     "datasets",
     "dimension",
     "distances",
+    "estimators",
     "evaluate",
     "fit",
     "jacobian",
     "lbfgs",
     "linear",
+    "load",
     "metrics",
     "networks",
+    "onnx",
     "partition",
     "penalties",
     "plots",
     "pretraining",
     "rbm",
+    "save",
     "schedules",
     "score",
     "sparse",
+    "storage",
     "training",
     "variants",
     "variational",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from aebook.core import Objective
+from aebook.files import replace
 from aebook.history import History
 from aebook.randomness import random_state, set_random_state
 
@@ -24,20 +24,8 @@ FORMAT = "aebook checkpoint 1"
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
-    """Write a state of tensors and plain values, beside ``path`` first and then over it.
-
-    A process that dies at any moment, or a disk that is full, leaves the previous file.
-    """
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    """Write a state of tensors and plain values: all of it, or nothing."""
+    replace(path, lambda file: torch.save({"format": FORMAT, **state}, file))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -286,7 +286,7 @@ def test_a_folder_that_cannot_be_written_raises_and_frees_the_objective(x, tmp_p
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr("aebook.checkpoints.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("aebook.files.open", refuse, raising=False)
     objective = make()
     state = torch.get_rng_state()
     with pytest.raises(PermissionError, match="Permission denied"):

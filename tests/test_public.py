@@ -130,8 +130,8 @@ SCRIPT = """
 import sys
 before = sys.stderr
 import aebook, torch
-wanted = "sphinx skimage pandas jupyter_book nbval nbclient pytest hypothesis IPython ipykernel"
-wanted += " faiss umap numba pyod"
+wanted = "sphinx skimage jupyter_book nbval nbclient pytest hypothesis IPython ipykernel"
+wanted += " faiss umap numba pyod onnx onnxruntime onnxscript"
 print(sorted(set(wanted.split()) & set(sys.modules)))
 # where the environment says so, not even a bar that was asked for is shown
 aebook.fit(aebook.variants.plain((4, 2)), torch.rand(8, 4), epochs=2, progress=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from aebook.files import replace
 
 __all__ = ["Neighbours", "hamming_distances", "pack", "unpack"]
 
@@ -197,20 +198,9 @@ def check_k(k: int, count: int) -> int:
 
 
 def write(path: str | os.PathLike[str], bits: int, codes: NDArray[Any], ids: NDArray[Any]) -> None:
-    """Write a collection beside ``path`` first and then over it: all of it, or nothing."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ValueError(f"got path={str(path)!r}, but its folder does not exist")
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, format=np.array(FORMAT), bits=np.array(bits), codes=codes, ids=ids)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    """Write a collection: all of it, or nothing."""
+    content = {"format": np.array(FORMAT), "bits": np.array(bits), "codes": codes, "ids": ids}
+    replace(path, lambda file: np.savez(file, **content))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.uint8], NDArray[np.int64]]:

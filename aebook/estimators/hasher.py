@@ -1,0 +1,105 @@
+"""The binary autoencoder as a transformer: samples to bits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+
+from aebook import variants
+from aebook.applications.retrieval import SemanticHasher
+from aebook.checks import check_arguments
+from aebook.estimators.network import NetworkEstimator, hidden_layers
+
+__all__ = ["SemanticHashTransformer"]
+
+
+class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
+    r"""Bits of a binary autoencoder's code, :math:`1[E_φ(x)_j > t_j]`.
+
+    Samples with like contents get codes that differ in few bits (Salakhutdinov & Hinton 2009). The
+    thresholds :math:`t_j` are medians over the samples of ``fit``, so that every bit divides them
+    in half: see :class:`aebook.applications.retrieval.SemanticHasher`.
+
+    Parameters
+    ----------
+    n_bits
+        p, 1 or more.
+    hidden_layer_sizes
+        As in :class:`AutoencoderTransformer`.
+    kind, sigma
+        What stands for the step in training, see :class:`aebook.bottlenecks.Binary`.
+    scale, epochs, batch_size, lr, random_state, device
+        As in :class:`AutoencoderTransformer`.
+
+    Attributes
+    ----------
+    hasher_
+        The :class:`aebook.applications.retrieval.SemanticHasher`. It sees scaled features.
+    objective_, history_, scaler_, n_features_in_, feature_names_in_
+        As in :class:`AutoencoderTransformer`.
+    """
+
+    def __init__(
+        self,
+        n_bits: int = 32,
+        *,
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        kind: Literal["straight_through", "bernoulli", "noise"] = "straight_through",
+        sigma: float = 1.0,
+        scale: bool = True,
+        epochs: int = 100,
+        batch_size: int = 32,
+        lr: float = 3e-3,
+        random_state: int | RandomState | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.n_bits = n_bits
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.kind = kind
+        self.sigma = sigma
+        self.scale = scale
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: ArrayLike, y: None = None) -> SemanticHashTransformer:
+        """Train on samples (N, m) and set the thresholds."""
+        check_arguments(n_bits=self.n_bits)
+        x = self._table(X, reset=True)
+        hidden = hidden_layers(self.hidden_layer_sizes)
+        options = {"kind": self.kind, "sigma": self.sigma, "output": None}
+        self._begin(x, lambda m: variants.binary((m, *hidden, int(self.n_bits)), **options))
+        s = self._scaled(x)
+        self._train(s, self.epochs)
+        self.hasher_ = SemanticHasher(self.objective_.model, s)
+        # a hair above the median: activities have variance 1, and the sample at the median stays
+        # on its side however its activity is rounded
+        self.hasher_.thresholds += 1e-9
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Bits (N, p), boolean, of samples (N, m)."""
+        x = self._table(X, reset=False)
+        return self.hasher_.bits(self._scaled(x))
+
+    def encode(self, X: ArrayLike) -> np.ndarray:
+        """The same packed, eight bits a byte, uint8 (N, ⌈p / 8⌉): codes for a ``HammingIndex``."""
+        x = self._table(X, reset=False)
+        return self.hasher_.encode(self._scaled(x))
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.hasher_.thresholds)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        # what comes out is boolean
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,181 @@
+"""The autoencoder as a transformer: samples to codes, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_is_fitted
+
+from aebook.checks import check_arguments
+from aebook.core import Objective
+from aebook.estimators.network import (
+    NetworkEstimator,
+    hidden_layers,
+    in_chunks,
+    make_objective,
+    unit_interval,
+)
+from aebook.metrics import fvu
+
+__all__ = ["AutoencoderTransformer"]
+
+
+class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
+    r"""Codes of an autoencoder, :math:`z = b(E_φ(x))`, and reconstructions :math:`D_θ(z)`.
+
+    A nonlinear relative of ``sklearn.decomposition.PCA``. Codes have no order and no fixed
+    scale, and another seed gives others. Float32 comes out as float32, all else as float64.
+
+    Parameters
+    ----------
+    n_components
+        Code units p, 1 or more.
+    hidden_layer_sizes
+        Units of the encoder's hidden layers; the decoder mirrors them. ``()``: none.
+    variant
+        The objective, by its name in :mod:`aebook.variants`: ``"plain"``, ``"linear"``,
+        ``"denoising"``, ``"sparse"``, ``"k_sparse"``, ``"contractive"`` or ``"variational"``, whose
+        likelihood is Gaussian with σ fitted, or Bernoulli for a sigmoid output.
+    variant_params
+        Further parameters of that function, plain values: ``{"k": 5}`` for ``"k_sparse"``,
+        ``{"weight": 0.1}`` for ``"sparse"`` and ``"contractive"``, which need them;
+        ``{"beta": 4.0}`` for ``"variational"``. For ``"denoising"`` the ``corruption``
+        (``"gaussian"``, ``"masking"`` or ``"salt_and_pepper"``) and its ``level``, the σ or p of
+        :mod:`aebook.corruptions`; by default Gaussian noise of 0.3, in units of the scaled
+        features.
+    activation
+        Of hidden layers: ``"relu"``, ``"elu"``, ``"gelu"``, ``"sigmoid"``, ``"softplus"`` or
+        ``"tanh"``. None: what the variant has by default, for most ``"relu"``.
+    output
+        ``"linear"``, or for data in [0, 1] with ``scale=False`` also ``"sigmoid"``.
+    scale
+        Whether to shift and scale each feature to mean 0 and variance 1 before all else. Without,
+        features of large variance dominate the loss, and training fails on large numbers.
+    epochs
+        Passes of ``fit`` over the data, 0 or more.
+    batch_size
+        Samples a step; all of them if there are fewer. The last batch of an epoch may be smaller.
+    lr
+        Learning rate of Adam.
+    random_state
+        Seed of the weights, the order of samples and the noise; None draws it from NumPy.
+    device
+        Where to train, for instance ``"cpu"``; by default a GPU if there is one.
+
+    Attributes
+    ----------
+    objective_
+        The trained :class:`aebook.Objective`, in float64 on the CPU. It sees scaled features.
+    history_
+        The :class:`aebook.History` of the last call of ``fit`` or ``partial_fit``.
+    scaler_
+        The ``sklearn.preprocessing.StandardScaler``, or None.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+    """
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        hidden_layer_sizes: tuple[int, ...] = (64,),
+        variant: str = "plain",
+        variant_params: dict[str, Any] | None = None,
+        activation: str | None = None,
+        output: str = "linear",
+        scale: bool = True,
+        epochs: int = 100,
+        batch_size: int = 32,
+        lr: float = 3e-3,
+        random_state: int | RandomState | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.variant = variant
+        self.variant_params = variant_params
+        self.activation = activation
+        self.output = output
+        self.scale = scale
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: ArrayLike, y: None = None) -> AutoencoderTransformer:
+        """Build the networks and train them on samples (N, m), N at least 1."""
+        x = self._table(X, reset=True)
+        x = unit_interval(x, self.output, self.scale)
+        self._begin(x, self._objective)
+        self._optimiser = self._train(self._scaled(x), self.epochs)
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: None = None) -> AutoencoderTransformer:
+        """Pass once over more samples (N, m); the first call builds the networks.
+
+        Weights and the optimiser's moments go on from where they were, also after ``fit``. The
+        scaling is that of the first call, whose samples should be typical.
+        """
+        first = not hasattr(self, "objective_")
+        x = self._table(X, reset=first)
+        x = unit_interval(x, self.output, self.scale)
+        if first:
+            self._begin(x, self._objective)
+            self._optimiser = None
+        self._optimiser = self._train(self._scaled(x), 1, state=self._optimiser)
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Codes (N, p) of samples (N, m)."""
+        x = self._table(X, reset=False)
+        return in_chunks(self.objective_.model.encode, self._scaled(x)).astype(x.dtype)
+
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
+        """Samples (N, m), in the unit of the data, that codes (N, p) stand for."""
+        check_is_fitted(self, "objective_")
+        z = check_array(X, dtype=(np.float64, np.float32), input_name="codes")
+        if z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"got codes of {z.shape[1]} numbers, expected {self._n_features_out}, as many as "
+                "transform returns"
+            )
+        x = in_chunks(self.objective_.model.decode, z.astype(np.float64))
+        x = x if self.scaler_ is None else self.scaler_.inverse_transform(x)
+        return x.astype(z.dtype)
+
+    def score(self, X: ArrayLike, y: None = None) -> float:
+        r"""Explained variance :math:`1 - \sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`, at most 1.
+
+        Of scaled features, which weigh alike; of samples (N, m) that are not all the same, N at
+        least 2. A perfect copy has 1, the mean of the samples 0: see :func:`aebook.metrics.fvu`.
+        """
+        s = self._scaled(self._table(X, reset=False))
+        x = in_chunks(self.objective_.model.reconstruct, s)
+        return 1 - fvu(torch.from_numpy(x), torch.from_numpy(s))
+
+    def _objective(self, m: int) -> Objective:
+        check_arguments(n_components=self.n_components)
+        return make_objective(
+            self.variant,
+            (m, *hidden_layers(self.hidden_layer_sizes), int(self.n_components)),
+            variant_params=self.variant_params,
+            activation=self.activation,
+            output=self.output,
+        )
+
+    @property
+    def _n_features_out(self) -> int:
+        # not n_components, which set_params may have changed since
+        return self.objective_.model.decoder.shape[0]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,612 @@
+import pickle
+from itertools import combinations, permutations
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from scipy.stats import chi
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import aebook
+from aebook.applications import anomaly
+from aebook.applications.hamming import unpack
+from aebook.estimators import (
+    AutoencoderDetector,
+    AutoencoderTransformer,
+    ConcreteFeatureSelector,
+    SemanticHashTransformer,
+)
+
+SMALL = {"hidden_layer_sizes": (5,), "epochs": 2, "device": "cpu"}
+VARIANTS = {
+    "plain": {"tied": True},
+    "linear": {"bias": True},
+    "denoising": {"corruption": "masking", "level": 0.2},
+    "sparse": {"weight": 0.1, "target": 0.2},
+    "k_sparse": {"k": 1},
+    "contractive": {"weight": 0.1},
+    "variational": {"beta": 0.5},
+}
+EVERY = [
+    AutoencoderTransformer(**SMALL, random_state=0),
+    AutoencoderDetector(**SMALL, random_state=0),
+    ConcreteFeatureSelector(**SMALL, random_state=0),
+    SemanticHashTransformer(5, **SMALL, random_state=0),
+]
+each = pytest.mark.parametrize("estimator", EVERY, ids=lambda e: type(e).__name__)
+undecided = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def table(n=120, m=6, seed=0):
+    """Noisy mixtures of two sources, columns of very different scale and place."""
+    g = np.random.default_rng(seed)
+    x = g.standard_normal((n, 2)) @ g.standard_normal((2, m)) + 0.1 * g.standard_normal((n, m))
+    return x * 10.0 ** np.arange(-2, m - 2) + 100
+
+
+def output(estimator, x):
+    """What an estimator has to say about samples."""
+    name = "score_samples" if isinstance(estimator, AutoencoderDetector) else "transform"
+    return getattr(estimator, name)(x)
+
+
+# What scikit-learn asks of all ---------------------------------------------------------------
+
+
+@undecided
+@parametrize_with_checks(
+    [AutoencoderTransformer(1, variant=v, variant_params=p, **SMALL) for v, p in VARIANTS.items()]
+    + [
+        AutoencoderTransformer(3, activation="tanh", scale=False, batch_size=7, **SMALL),
+        AutoencoderDetector(**SMALL),
+        AutoencoderDetector(1, contamination=0.1, variant="variational", scale=False, **SMALL),
+        ConcreteFeatureSelector(**SMALL),
+        ConcreteFeatureSelector(1, scale=False, **SMALL),
+        SemanticHashTransformer(9, **SMALL),
+        SemanticHashTransformer(3, kind="noise", scale=False, **SMALL),
+    ]
+)
+def test_every_check_of_scikit_learn_passes(estimator, check):
+    check(estimator)
+
+
+# Together with other estimators --------------------------------------------------------------
+
+
+@undecided
+@each
+def test_a_clone_has_parameters_and_no_weights(estimator):
+    fitted = clone(estimator).fit(table())
+    again = clone(fitted)
+    assert again.get_params() == fitted.get_params()
+    assert set(vars(again)) == set(estimator.get_params())
+    with pytest.raises(NotFittedError):
+        output(again, table())
+
+
+@undecided
+@each
+def test_a_pickle_says_the_same(estimator):
+    fitted = clone(estimator).fit(table())
+    loaded = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(
+        output(loaded, table(9, seed=1)), output(fitted, table(9, seed=1))
+    )
+
+
+@undecided
+@each
+@pytest.mark.parametrize("n", [1, 2, 33])
+def test_few_samples_will_do(estimator, n):
+    # the batch is 32: less than one, and one and a single sample
+    result = output(clone(estimator).fit(table(n)), table(n))
+    assert len(result) == n
+    assert np.isfinite(result).all()
+
+
+@undecided
+@each
+def test_the_seed_decides_everything_and_torch_keeps_its_own(estimator):
+    x = table()
+    before = torch.get_rng_state()
+    first = clone(estimator).fit(x)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(17)
+    second = clone(estimator).fit(x)
+    third = clone(estimator).set_params(random_state=1).fit(x)
+    weights = [e.objective_.state_dict().values() for e in (first, second, third)]
+    assert all(torch.equal(a, b) for a, b in zip(*weights[:2], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(*weights[1:], strict=True))
+
+
+@undecided
+@each
+def test_a_generator_goes_on_and_none_is_another_each_time(estimator):
+    x = table(20)
+    for state in (np.random.RandomState(0), None):
+        estimator = clone(estimator)
+        # set afterwards, since a clone would copy the generator
+        fits = [estimator.set_params(random_state=state).fit(x).objective_ for _ in range(2)]
+        a, b = (next(objective.parameters()) for objective in fits)
+        assert not torch.equal(a, b)
+
+
+@undecided
+@each
+def test_single_and_double_precision_agree(estimator):
+    x = table().astype(np.float32)
+    single, double = clone(estimator).fit(x), clone(estimator).fit(x.astype(np.float64))
+    a, b = output(single, x), output(double, x.astype(np.float64))
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    if isinstance(estimator, AutoencoderDetector):
+        assert a.dtype == b.dtype == np.float64
+    elif isinstance(estimator, SemanticHashTransformer):
+        assert a.dtype == b.dtype == bool
+    else:
+        assert a.dtype == np.float32
+        assert b.dtype == np.float64
+
+
+@undecided
+@each
+def test_a_sample_does_not_depend_on_its_company(estimator):
+    # the training samples themselves, one of which is the median, one at the threshold
+    x = table(121)
+    fitted = clone(estimator).fit(x)
+    together = output(fitted, x)
+    alone = np.concatenate([output(fitted, row[None]) for row in x])
+    if together.dtype == bool:
+        np.testing.assert_array_equal(alone, together)
+    np.testing.assert_allclose(alone, together, rtol=1e-10, atol=1e-12)
+
+
+@undecided
+@each
+def test_pandas_output_and_columns(estimator):
+    pd = pytest.importorskip("pandas")
+    x = pd.DataFrame(table(), columns=list("abcdef"))
+    fitted = clone(estimator).fit(x)
+    assert list(fitted.feature_names_in_) == list("abcdef")
+    if isinstance(estimator, AutoencoderDetector):
+        np.testing.assert_array_equal(fitted.predict(x), clone(estimator).fit_predict(x))
+        return
+    frame = clone(estimator).set_output(transform="pandas").fit_transform(x)
+    assert list(frame.columns) == list(fitted.get_feature_names_out())
+    np.testing.assert_array_equal(frame.to_numpy(), fitted.transform(x))
+    mixed = x.assign(kind=["u", "v"] * 60)
+    columns = ColumnTransformer(
+        [("ae", clone(estimator), list("abcd")), ("kind", "drop", ["kind"])]
+    )
+    frame = columns.set_output(transform="pandas").fit_transform(mixed)
+    assert all(name.startswith("ae__") for name in frame.columns)
+
+
+@undecided
+@pytest.mark.parametrize("estimator", [e for e in EVERY if hasattr(e, "transform")])
+def test_column_transformer(estimator):
+    x = np.column_stack([table(), np.arange(120) % 3])
+    columns = ColumnTransformer(
+        [("ae", clone(estimator), slice(0, 6)), ("hot", OneHotEncoder(), [6])]
+    )
+    result = columns.fit_transform(x)
+    np.testing.assert_array_equal(result[:, :-3], clone(estimator).fit_transform(x[:, :6]))
+    assert len(columns.get_feature_names_out()) == result.shape[1]
+
+
+def test_grid_search_over_components_finds_what_pca_finds():
+    # data of two dimensions in six: one is too few, and a third explains only noise
+    x, components = table(), [1, 2, 3]
+    linear = AutoencoderTransformer(
+        variant="linear", hidden_layer_sizes=(), epochs=150, lr=0.02, random_state=0
+    )
+    search = GridSearchCV(linear, {"n_components": components}, cv=3).fit(x)
+    expected = np.zeros((3, 3))
+    for fold, (train, test) in enumerate(KFold(3).split(x)):
+        scaler = StandardScaler().fit(x[train])
+        seen, new = scaler.transform(x[train]), scaler.transform(x[test])
+        for row, p in enumerate(components):
+            pca = PCA(p).fit(seen)
+            left = np.square(new - pca.inverse_transform(pca.transform(new))).sum()
+            expected[row, fold] = 1 - left / np.square(new - new.mean(0)).sum()
+    scores = search.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(scores, expected.mean(1), atol=0.02)
+    assert scores[1] - scores[0] > 10 * (scores[2] - scores[1])
+    assert search.transform(table(5)).shape == (5, search.best_params_["n_components"])
+
+
+def test_grid_search_in_a_pipeline():
+    x, y = load_wine(return_X_y=True)
+    pipeline = make_pipeline(
+        StandardScaler(),
+        AutoencoderTransformer(scale=False, epochs=30, random_state=0),
+        LogisticRegression(),
+    )
+    search = GridSearchCV(pipeline, {"autoencodertransformer__n_components": [1, 4]}, cv=2)
+    assert search.fit(x, y).best_score_ > 0.9
+
+
+@each
+def test_sparse_and_infinite_input_is_refused(estimator):
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        clone(estimator).fit(sparse.csr_array(table()))
+    for bad in (np.nan, np.inf):
+        x = table()
+        x[3, 2] = bad
+        with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
+            clone(estimator).fit(x)
+
+
+@each
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"epochs": -1}, "got epochs=-1, expected a whole number, 0 or more"),
+        ({"batch_size": 0}, "got batch_size=0, expected a whole number, 1 or more"),
+        ({"lr": 0.0}, "got lr=0.0, expected a finite number above 0"),
+        ({"hidden_layer_sizes": (4, 0)}, r"got hidden_layer_sizes=\(4, 0\), expected whole"),
+        ({"hidden_layer_sizes": (4.5,)}, r"got hidden_layer_sizes=\(4.5,\), expected whole"),
+        ({"hidden_layer_sizes": "wide"}, "got hidden_layer_sizes='wide', expected whole"),
+        ({"random_state": "x"}, "cannot be used to seed"),
+    ],
+)
+def test_parameters_that_make_no_sense(estimator, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).set_params(**parameters).fit(table())
+
+
+# The transformer -----------------------------------------------------------------------------
+
+
+def test_transform_and_back_are_the_model_between_scalings():
+    x = table()
+    ae = clone(EVERY[0]).fit(x)
+    s = torch.from_numpy(StandardScaler().fit_transform(x))
+    model = ae.objective_.model
+    np.testing.assert_allclose(ae.transform(x), model.encode(s).numpy(), rtol=1e-10)
+    back = model.reconstruct(s).numpy() * x.std(0) + x.mean(0)
+    np.testing.assert_allclose(ae.inverse_transform(ae.transform(x)), back, rtol=1e-10)
+    assert ae.score(x) == pytest.approx(1 - aebook.metrics.fvu(model.reconstruct(s), s))
+
+
+def test_without_scaling_the_network_sees_the_data():
+    x = load_iris().data
+    ae = AutoencoderTransformer(scale=False, random_state=0, **SMALL).fit(x)
+    codes = ae.objective_.model.encode(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(ae.transform(x), codes, rtol=1e-12)
+    assert ae.scaler_ is None
+
+
+def test_the_linear_variant_reconstructs_as_pca_does():
+    # Baldi & Hornik 1989: the optimum is the principal subspace
+    x = StandardScaler().fit_transform(load_wine().data)
+    pca = PCA(3).fit(x)
+    best = np.square(x - pca.inverse_transform(pca.transform(x))).sum()
+    ae = AutoencoderTransformer(
+        3, variant="linear", hidden_layer_sizes=(), scale=False, epochs=300, random_state=0
+    ).fit(x)
+    error = np.square(x - ae.inverse_transform(ae.transform(x))).sum()
+    assert best * (1 - 1e-9) <= error <= 1.01 * best
+
+
+def test_the_defaults_explain_more_than_pca_on_a_table_as_it_is():
+    x = load_digits().data[:600]
+    train, test = x[:400], x[400:]
+    ae = AutoencoderTransformer(random_state=0, epochs=50).fit(train)
+    scaler = StandardScaler().fit(train)
+    pca = PCA(2).fit(scaler.transform(train))
+    s = scaler.transform(test)
+    back = pca.inverse_transform(pca.transform(s))
+    assert ae.score(test) > 1 - np.square(s - back).sum() / np.square(s - s.mean(0)).sum()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_is_that_of_the_package(variant):
+    ae = AutoencoderTransformer(3, variant=variant, variant_params=VARIANTS[variant], **SMALL)
+    objective = ae.fit(table()).objective_
+    assert ae.transform(table()).shape == (120, 3)
+    assert objective.model.decoder.shape == (3,)
+    expected = {
+        "contractive": {"contractive": 0.1},
+        "sparse": {"sparsity_1": 0.1, "sparsity_2": 0.1},
+        "variational": {"kl": 0.5},
+    }.get(variant, {})
+    assert {name: objective.weight(name) for name in objective.penalties} == pytest.approx(expected)
+    assert (objective.corruption is not None) == (variant == "denoising")
+    if variant == "k_sparse":
+        assert (np.count_nonzero(ae.transform(table()), axis=1) <= 1).all()
+
+
+def test_a_sigmoid_output_stays_in_the_unit_interval():
+    x = MinMaxScaler().fit_transform(table())
+    for variant in ("plain", "variational"):
+        ae = AutoencoderTransformer(variant=variant, output="sigmoid", scale=False, **SMALL).fit(x)
+        back = ae.inverse_transform(100 * ae.transform(x))
+        assert back.min() >= 0
+        assert back.max() <= 1
+    assert ae.objective_.distance is aebook.distances.bernoulli
+
+
+def test_one_epoch_is_one_partial_fit():
+    x = table()
+    once = clone(EVERY[0]).set_params(epochs=1).fit(x)
+    part = clone(EVERY[0]).partial_fit(x)
+    np.testing.assert_array_equal(once.transform(x), part.transform(x))
+
+
+def test_partial_fit_goes_on_with_the_optimisers_moments():
+    # in one batch an epoch is a step, whatever the order of the samples
+    x = table()
+    options = {**SMALL, "epochs": 6, "batch_size": 120, "random_state": 0}
+    whole = AutoencoderTransformer(**options).fit(x)
+    parts = AutoencoderTransformer(**options)
+    for number in range(6):
+        parts.partial_fit(x)
+        if number == 2:
+            parts = pickle.loads(pickle.dumps(parts))
+    np.testing.assert_allclose(parts.transform(x), whole.transform(x), rtol=1e-4, atol=1e-5)
+    # and after fit; a new optimiser's first step would be as long as the rate, many times more
+    whole.set_params(lr=1e-12)
+    before = whole.transform(x)
+    np.testing.assert_allclose(whole.partial_fit(x).transform(x), before, atol=1e-6)
+
+
+def test_partial_fit_keeps_the_first_scaling():
+    x = table()
+    ae = clone(EVERY[0]).partial_fit(x[:60])
+    ae.partial_fit(x[60:] + 50)
+    np.testing.assert_allclose(ae.scaler_.mean_, x[:60].mean(0))
+    with pytest.raises(ValueError, match="expecting 6 features"):
+        ae.partial_fit(x[:, :4])
+
+
+def test_fit_starts_again_after_partial_fit():
+    x = table()
+    ae = clone(EVERY[0]).partial_fit(x + 1)
+    expected = clone(EVERY[0]).fit(x[:, :4]).transform(x[:, :4])
+    np.testing.assert_array_equal(ae.fit(x[:, :4]).transform(x[:, :4]), expected)
+
+
+def test_feature_names_count_the_components_of_the_fit():
+    ae = clone(EVERY[0]).fit(table())
+    ae.set_params(n_components=5)
+    names = ["autoencodertransformer0", "autoencodertransformer1"]
+    assert list(ae.get_feature_names_out()) == names
+
+
+def test_score_needs_variance():
+    ae = clone(EVERY[0]).fit(table())
+    with pytest.raises(ValueError, match="two samples or more"):
+        ae.score(table(1))
+
+
+def test_codes_of_another_width_are_refused():
+    ae = clone(EVERY[0]).fit(table())
+    with pytest.raises(ValueError, match="got codes of 3 numbers, expected 2, as many"):
+        ae.inverse_transform(np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_components": 0}, "got n_components=0, expected a whole number, 1 or more"),
+        ({"n_components": 1.5}, "got n_components=1.5, expected a whole number"),
+        ({"variant": "deep"}, "got variant='deep', expected one of 'contractive', 'denoising'"),
+        ({"variant": torch.nn.Linear(2, 2)}, "got variant=Linear"),
+        ({"activation": "swish"}, "got activation='swish', expected one of 'elu', 'gelu'"),
+        ({"output": "exp"}, "got output='exp', expected one of 'linear', 'sigmoid'"),
+        ({"output": "sigmoid"}, "got output='sigmoid' with scale=True: standardised features"),
+        ({"output": "sigmoid", "scale": False}, r"for values from .*, expected values in \[0, 1\]"),
+        ({"variant": "linear", "activation": "relu"}, "with variant='linear', expected None and"),
+        ({"variant": "k_sparse"}, "with variant='k_sparse': .*'k'; expected the parameters"),
+        ({"variant": "plain", "variant_params": {"k": 3}}, "unexpected keyword argument 'k'"),
+        ({"variant": "k_sparse", "variant_params": {"k": 3}}, "got k=3 for 2 code units"),
+        ({"variant_params": [1]}, r"got variant_params=\[1\], expected a dict or None"),
+        (
+            {"variant_params": {"tied": torch.nn.Linear(2, 2)}},
+            "got a Linear as variant_params.'tied'., expected a plain value",
+        ),
+        (
+            {"variant": "denoising", "variant_params": {"corruption": "blur"}},
+            "got corruption='blur', expected one of 'gaussian', 'masking'",
+        ),
+    ],
+)
+def test_transformers_that_make_no_sense(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        clone(EVERY[0]).set_params(**parameters).fit(table())
+
+
+# The detector --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_scores_are_reconstruction_errors_with_the_sign_turned(scale):
+    x = load_wine().data
+    detector = clone(EVERY[1]).set_params(scale=scale).fit(x)
+    seen = StandardScaler().fit_transform(x) if scale else x
+    errors = anomaly.reconstruction_error(detector.objective_, seen).numpy()
+    scores = detector.score_samples(x.astype(np.float32))
+    assert scores.dtype == np.float64
+    np.testing.assert_allclose(detector.score_samples(x), -errors, rtol=1e-10)
+    decision = detector.decision_function(x)
+    assert decision.dtype == np.float64
+    np.testing.assert_allclose(decision, -errors - detector.offset_)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.05, 0.29, 0.5])
+def test_contamination_is_the_share_called_outliers(share):
+    x = table(100)
+    detector = clone(EVERY[1]).set_params(contamination=share)
+    labels = detector.fit_predict(x)
+    assert set(np.unique(labels)) <= {-1, 1}
+    assert (labels == -1).sum() == int(100 * share + 1e-9)
+    # those with the largest errors
+    assert detector.score_samples(x)[labels == -1].max(initial=-np.inf) < detector.offset_
+    np.testing.assert_array_equal(labels == -1, detector.decision_function(x) < 0)
+
+
+def test_the_sample_at_the_threshold_is_ordinary_in_any_company():
+    x = table(100)
+    for share in np.linspace(0.01, 0.5, 50):
+        detector = clone(EVERY[1]).set_params(contamination=share, epochs=1).fit(x)
+        at = np.argmin(np.abs(detector.decision_function(x)))
+        assert detector.predict(x)[at] == 1
+        assert detector.predict(x[[at]]) == 1
+
+
+def test_auto_is_tukeys_fence():
+    x = table()
+    detector = clone(EVERY[1]).fit(x)
+    sizes = np.sqrt(-detector.score_samples(x))
+    low, high = np.quantile(sizes, [0.25, 0.75])
+    np.testing.assert_array_equal(detector.predict(x) == -1, sizes > high + 1.5 * (high - low))
+
+
+@pytest.mark.parametrize("k", [2, 3, 10, 1000])
+def test_the_fence_lets_99_of_100_gaussian_errors_pass(k):
+    low, high = chi.ppf([0.25, 0.75], k)
+    assert chi.sf(high + 1.5 * (high - low), k) < 0.0105
+
+
+def test_outliers_off_the_plane_are_found():
+    x = table(300)
+    g = np.random.default_rng(1)
+    # each column by itself looks ordinary
+    odd = np.column_stack([g.permutation(column) for column in table(300, seed=0).T])[:30]
+    detector = AutoencoderDetector(2, random_state=0, epochs=60).fit(x)
+    assert (detector.predict(x) == -1).mean() < 0.05
+    assert (detector.predict(odd) == -1).mean() > 0.8
+
+
+@pytest.mark.parametrize(("m", "p"), [(1, 1), (4, 1), (6, 2), (9, 3)])
+def test_a_detector_has_a_quarter_of_the_features_in_its_code(m, p):
+    assert clone(EVERY[1]).fit(table(m=m)).objective_.model.decoder.shape == (p,)
+
+
+@pytest.mark.parametrize("share", [0, 0.6, -1, np.nan, "some", None, True])
+def test_contaminations_that_make_no_sense(share):
+    with pytest.raises(
+        ValueError, match=r"got contamination=.*, expected 'auto' or a number above"
+    ):
+        AutoencoderDetector(contamination=share).fit(table())
+
+
+# The selector --------------------------------------------------------------------------------
+
+
+def planted(n=400, seed=0):
+    """Three sources in columns 2, 5 and 9; the other columns are noisy copies of them."""
+    g = np.random.default_rng(seed)
+    sources = g.standard_normal((n, 3))
+    x = np.repeat(sources, 4, axis=1) + 0.7 * g.standard_normal((n, 12))
+    x[:, [2, 5, 9]] = sources
+    return x
+
+
+def unexplained(x, chosen):
+    """Squared error of the best linear imputation, a feature's variance being 1."""
+    s = StandardScaler().fit_transform(x)
+    weights, *_ = np.linalg.lstsq(s[:, chosen], s, rcond=None)
+    return np.square(s - s[:, chosen] @ weights).sum() / len(s)
+
+
+def test_the_planted_features_are_found():
+    x = planted()
+    best = min(combinations(range(12), 3), key=lambda chosen: unexplained(x, chosen))
+    assert best == (2, 5, 9)
+    selector = ConcreteFeatureSelector(3, hidden_layer_sizes=(), random_state=0).fit(x)
+    assert tuple(selector.get_support(indices=True)) == best
+    assert selector.confidence_ > 0.9
+    np.testing.assert_array_equal(selector.transform(x), x[:, best])
+    back = selector.inverse_transform(selector.transform(x))
+    np.testing.assert_array_equal(back != 0, np.isin(np.arange(12), best) & (x != 0))
+
+
+@undecided
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_are_matched_with_distinct_features(seed):
+    # hardly trained, several nodes want the same
+    x = table(m=5)
+    selector = ConcreteFeatureSelector(4, random_state=seed, **SMALL).fit(x)
+    p = selector.objective_.model.encoder.probabilities.numpy()
+    product = {j: p[np.arange(4), j].prod() for j in permutations(range(5), 4)}
+    best = max(product, key=product.get)
+    assert list(selector.get_support(indices=True)) == sorted(best)
+
+
+@undecided
+@pytest.mark.parametrize(
+    ("asked", "got"), [(1, 1), (7, 7), (None, 3), (0.5, 3), (0.99, 6), (0.01, 1)]
+)
+def test_the_number_of_features(asked, got):
+    selector = ConcreteFeatureSelector(asked, random_state=0, **SMALL).fit(table(m=7))
+    assert selector.get_support().sum() == got
+    assert selector.transform(table(3, m=7)).shape == (3, got)
+
+
+@pytest.mark.parametrize("asked", [0, 8, 1.5, -0.5, 0.0, 1.0, np.nan, True, "all"])
+def test_numbers_of_features_that_make_no_sense(asked):
+    with pytest.raises(
+        ValueError, match=r"got n_features_to_select=.* with n_features = 7, expect"
+    ):
+        ConcreteFeatureSelector(asked).fit(table(m=7))
+
+
+def test_an_undecided_selector_warns():
+    with pytest.warns(ConvergenceWarning, match=r"confidence of 0\.\d+, expected 0.9 or more"):
+        ConcreteFeatureSelector(random_state=0, **SMALL).fit(table())
+
+
+# The hasher ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [100, 101])
+def test_every_bit_divides_the_samples_in_half(n):
+    hasher = SemanticHashTransformer(11, random_state=0, **SMALL)
+    bits = hasher.fit_transform(table(n))
+    assert bits.dtype == bool
+    assert bits.shape == (n, 11)
+    assert (bits.sum(0) == 50).all()
+
+
+def test_codes_are_the_bits_packed():
+    hasher = SemanticHashTransformer(11, random_state=0, **SMALL).fit(table())
+    new = table(9, seed=3)
+    codes = hasher.encode(new)
+    assert codes.dtype == np.uint8
+    assert codes.shape == (9, 2)
+    np.testing.assert_array_equal(unpack(codes, 11), hasher.transform(new))
+    assert hasher.get_feature_names_out()[-1] == "semantichashtransformer10"
+
+
+def test_digits_with_near_codes_are_alike():
+    x, y = load_digits(return_X_y=True)
+    x, y = x[:500], y[:500]
+    bits = SemanticHashTransformer(16, epochs=30, random_state=0).fit_transform(x).astype(int)
+    distances = np.abs(bits[:, None] - bits).sum(-1)
+    np.fill_diagonal(distances, 17)
+    # a tenth is chance
+    assert (y[distances.argmin(1)] == y).mean() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_bits": 0}, "got n_bits=0, expected a whole number, 1 or more"),
+        ({"kind": "hard"}, "got kind='hard', expected 'straight_through'"),
+        ({"sigma": -1.0}, "got sigma=-1.0, expected a finite number, 0 or more"),
+    ],
+)
+def test_hashers_that_make_no_sense(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        SemanticHashTransformer(**parameters).fit(table())
