@@ -23,7 +23,6 @@ far out that numbers overflow on the way gets the largest number of the precisio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -31,13 +30,19 @@ from numpy.typing import ArrayLike
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from aebook.batches import Batches
+from aebook.applications.scoring import (
+    Shared,
+    finite,
+    in_pieces,
+    mean_distance,
+    with_posterior,
+)
 from aebook.bottlenecks import Posterior
 from aebook.checks import check_arguments
 from aebook.core import Objective
 from aebook.randomness import seeded
 from aebook.schedules import cosine
-from aebook.variational import _draws, _posterior
+from aebook.variational import _draws
 
 __all__ = [
     "likelihood_regret",
@@ -85,9 +90,9 @@ def reconstruction_error(objective: Objective, x: ArrayLike, *, chunk: int = 204
                 f"the distance gave the shape {tuple(values.shape)} for {len(piece)} messages, "
                 "expected one value a message: sum over the other dimensions"
             )
-        return _finite(values)
+        return finite(values)
 
-    return _in_pieces(objective, x, chunk, score)
+    return in_pieces(objective, x, chunk, score)
 
 
 def reconstruction_probability(
@@ -122,9 +127,9 @@ def reconstruction_probability(
     """
 
     def score(piece: Tensor, q: Posterior) -> Tensor:
-        return _distance(objective, piece, q, samples, chunk)
+        return mean_distance(objective, piece, q, samples, chunk)
 
-    return _with_posterior(objective, x, samples, seed, chunk, score)
+    return with_posterior(objective, x, samples, seed, chunk, score)
 
 
 def negative_elbo(
@@ -146,9 +151,9 @@ def negative_elbo(
     """
 
     def score(piece: Tensor, q: Posterior) -> Tensor:
-        return _distance(objective, piece, q, samples, chunk) + q.kl()
+        return mean_distance(objective, piece, q, samples, chunk) + q.kl()
 
-    return _with_posterior(objective, x, samples, seed, chunk, score)
+    return with_posterior(objective, x, samples, seed, chunk, score)
 
 
 def negative_log_likelihood(
@@ -178,7 +183,7 @@ def negative_log_likelihood(
             total = torch.logaddexp(total, (q.log_ratio(z) - distance).logsumexp(0))
         return math.log(samples) - total
 
-    return _with_posterior(objective, x, samples, seed, chunk, score)
+    return with_posterior(objective, x, samples, seed, chunk, score)
 
 
 def likelihood_regret(
@@ -226,17 +231,17 @@ def likelihood_regret(
     check_arguments(steps=steps, lr=lr)
 
     def bound(piece: Tensor, q: Posterior) -> Tensor:
-        return -_distance(objective, piece, q, samples, chunk) - q.kl()
+        return -mean_distance(objective, piece, q, samples, chunk) - q.kl()
 
     def score(piece: Tensor, q: Posterior) -> Tensor:
         start = bound(piece, q)
-        best = _Shared(*(part.clone().requires_grad_() for part in q))
+        best = Shared(*(part.clone().requires_grad_() for part in q))
         optimiser = torch.optim.Adam(best, lr=lr)
         for step in range(int(steps)):
             optimiser.param_groups[0]["lr"] = lr * cosine(step / steps)
             with torch.enable_grad():
                 # a sum: no message's gradient depends on another message
-                loss = (_distance(objective, piece, best, 1, chunk) + best.kl()).sum()
+                loss = (mean_distance(objective, piece, best, 1, chunk) + best.kl()).sum()
             # not backward, which would leave gradients with the weights
             best.mean.grad, best.log_variance.grad = torch.autograd.grad(loss, best)
             optimiser.step()
@@ -250,7 +255,7 @@ def likelihood_regret(
             )
         return (end - start).clamp_min(0)
 
-    return _with_posterior(objective, x, samples, seed, chunk, score)
+    return with_posterior(objective, x, samples, seed, chunk, score)
 
 
 def mahalanobis(
@@ -278,7 +283,7 @@ def mahalanobis(
     """
 
     def codes(messages: ArrayLike) -> np.ndarray:
-        z = _in_pieces(objective, messages, chunk, objective.model.encode)
+        z = in_pieces(objective, messages, chunk, objective.model.encode)
         return z.flatten(1).double().cpu().numpy()
 
     usual = codes(reference)
@@ -339,58 +344,3 @@ def threshold(
                 f"of {n} can promise that; give at least {math.ceil(1 / (1 - quantile)) - 1} scores"
             )
     return float(np.partition(values, rank - 1)[rank - 1])
-
-
-class _Shared(Posterior):
-    """A posterior that draws with the same noise for all messages."""
-
-    def sample(self) -> Tensor:
-        return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean[:1])
-
-
-def _in_pieces(
-    objective: Objective, x: ArrayLike, chunk: int, score: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Apply a function to a few messages at a time, in evaluation mode, without gradients."""
-    check_arguments(chunk=chunk)
-    if not all(p.isfinite().all() for p in objective.parameters()):
-        raise ValueError("the model has weights that are NaN or infinite, expected finite ones")
-    weight = next(objective.parameters())
-    kind = {"dtype": weight.dtype, "device": weight.device}
-    was = objective.training
-    objective.eval()
-    try:
-        with torch.no_grad():
-            pieces = Batches(x, None, shuffle=False, default=int(chunk), **kind)
-            return torch.cat([score(piece) for piece, _ in pieces])
-    finally:
-        objective.train(was)
-
-
-def _with_posterior(
-    objective: Objective,
-    x: ArrayLike,
-    samples: int,
-    seed: int,
-    chunk: int,
-    score: Callable[[Tensor, Posterior], Tensor],
-) -> Tensor:
-    """The same for a function of messages and posteriors, with the seed set for each piece."""
-    check_arguments(seed=seed)
-
-    def seeded_score(piece: Tensor) -> Tensor:
-        with _posterior(objective, piece, samples, seed) as q:
-            return _finite(score(piece, _Shared(*q)))
-
-    return _in_pieces(objective, x, chunk, seeded_score)
-
-
-def _finite(scores: Tensor) -> Tensor:
-    """Rank highest what overflowed although weights and message are finite."""
-    largest = torch.finfo(scores.dtype).max
-    return scores.nan_to_num(nan=largest, posinf=largest)
-
-
-def _distance(objective: Objective, x: Tensor, q: Posterior, samples: int, chunk: int) -> Tensor:
-    """The mean of -log p(x|z) over codes drawn from q, (B,)."""
-    return sum(d.sum(0) for _, d in _draws(objective, q, x, samples, chunk)) / samples
