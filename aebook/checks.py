@@ -1,4 +1,4 @@
-"""Checks of arguments that several functions share."""
+"""Arguments that several functions take: their checks, and the way to NumPy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import math
 import numbers
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["check_arguments"]
+__all__ = ["as_array", "check_arguments"]
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """NumPy's view of an array, a tensor on any device, or a list."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def check_arguments(**arguments: Any) -> None:

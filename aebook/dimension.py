@@ -17,11 +17,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.neighbors import NearestNeighbors
 
-from aebook.checks import check_arguments
+from aebook.checks import as_array, check_arguments
 
 __all__ = ["IntrinsicDimension", "maximum_likelihood", "two_nn"]
 
@@ -120,7 +119,7 @@ def maximum_likelihood(x: ArrayLike, k: int = 10) -> IntrinsicDimension:
 
 def _points(x: ArrayLike) -> np.ndarray:
     """Distinct points in float64, (n, m), about their mean, with entries up to 1 in size."""
-    x = np.asarray(x.detach().cpu() if isinstance(x, torch.Tensor) else x)
+    x = as_array(x)
     if x.ndim < 2 or not x.size or x.dtype.kind not in "fiub":
         raise ValueError(
             f"got points of shape {x.shape} and dtype {x.dtype}, expected numbers of shape "

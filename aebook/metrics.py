@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aebook.checks import as_array
+
 __all__ = [
     "PrecisionRecall",
     "dead_units",
@@ -150,7 +152,7 @@ def mean_average_precision(
     """
     relevant, distances = _rankings(relevant, distances)
     found = relevant.sum(axis=1)
-    totals = found if total is None else _numpy(total)
+    totals = found if total is None else as_array(total)
     if totals.shape != found.shape or not (totals >= found).all():
         raise ValueError(
             f"got total of shape {totals.shape} for {len(found)} queries, expected one number each "
@@ -242,13 +244,13 @@ def _ties(
 
 def _rankings(relevant: Any, distances: Any) -> tuple[NDArray[np.bool_], NDArray[Any] | None]:
     """Both as arrays of the same shape (Q, N), if they are."""
-    relevant = _numpy(relevant)
+    relevant = as_array(relevant)
     if relevant.ndim != 2 or relevant.size == 0:
         raise ValueError(f"got relevant of shape {relevant.shape}, expected (Q, N), neither 0")
     if relevant.dtype != bool and not np.isin(relevant, (0, 1)).all():
         raise ValueError("got relevant with values other than 0 and 1, expected booleans")
     if distances is not None:
-        distances = _numpy(distances)
+        distances = as_array(distances)
         if distances.shape != relevant.shape:
             raise ValueError(
                 f"got distances of shape {distances.shape} for relevant of {relevant.shape}, "
@@ -263,7 +265,3 @@ def _with_relevant(totals: NDArray[Any]) -> NDArray[np.bool_]:
     if not (totals > 0).any():
         raise ValueError("got no query with a relevant entry, expected at least one")
     return totals > 0
-
-
-def _numpy(values: Any) -> NDArray[Any]:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

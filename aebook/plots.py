@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from aebook.checks import as_array
 from aebook.history import History
 
 __all__ = ["codes", "curves", "images"]
@@ -87,7 +87,7 @@ def codes(
     ax
         Where to draw; the default is a new figure.
     """
-    z, labels = _array(z), _array(labels)
+    z, labels = as_array(z), as_array(labels)
     if z.ndim != 2 or z.shape[1] != 2:
         raise ValueError(f"got codes of shape {z.shape}, expected (N, 2)")
     if labels.shape != z.shape[:1]:
@@ -140,7 +140,7 @@ def curves(history: History, *, ax: Axes | None = None) -> Axes:
 
 
 def _images(values: ArrayLike, shape: Sequence[int] | None) -> np.ndarray:
-    values = _array(values)
+    values = as_array(values)
     if values.ndim == 2:
         side = math.isqrt(values.shape[1])
         shape = (side, side) if shape is None else tuple(shape)
@@ -157,7 +157,3 @@ def _images(values: ArrayLike, shape: Sequence[int] | None) -> np.ndarray:
             f"got images of shape {values.shape}, expected (N, pixels), (N, H, W) or (N, C, H, W)"
         )
     return values
-
-
-def _array(values: ArrayLike) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)

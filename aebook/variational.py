@@ -93,11 +93,7 @@ def importance_weighted_bound(
     if chunk != int(chunk) or chunk < 1:
         raise ValueError(f"got chunk={chunk}, expected a whole number of codes, 1 or more")
     with _posterior(objective, x, samples, seed) as posterior:
-        total = torch.full_like(posterior.kl(), -math.inf)
-        for z, distance in _draws(objective, posterior, x, samples, int(chunk)):
-            weights = posterior.log_ratio(z) - distance
-            total = torch.logaddexp(total, weights.logsumexp(0))
-    return total - math.log(samples)
+        return _weighted(objective, posterior, x, samples, int(chunk))
 
 
 class ImportanceWeighted(nn.Module):
@@ -261,6 +257,17 @@ def _draws(
         z = torch.stack([posterior.sample() for _ in range(min(at_once, int(samples) - done))])
         pieces = zip(z.split(chunk, dim=1), x.split(chunk), strict=True)
         yield z, torch.cat([_decoded(objective, *piece)[1] for piece in pieces], dim=1)
+
+
+def _weighted(
+    objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
+) -> Tensor:
+    """The importance-weighted bound with codes drawn from a posterior, (B,)."""
+    total = torch.full_like(posterior.kl(), -math.inf)
+    for z, distance in _draws(objective, posterior, x, samples, chunk):
+        weights = posterior.log_ratio(z) - distance
+        total = torch.logaddexp(total, weights.logsumexp(0))
+    return total - math.log(samples)
 
 
 def _decoded(objective: Objective, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

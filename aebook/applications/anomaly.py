@@ -38,11 +38,11 @@ from aebook.applications.scoring import (
     with_posterior,
 )
 from aebook.bottlenecks import Posterior
-from aebook.checks import check_arguments
+from aebook.checks import as_array, check_arguments
 from aebook.core import Objective
 from aebook.randomness import seeded
 from aebook.schedules import cosine
-from aebook.variational import _draws
+from aebook.variational import _weighted
 
 __all__ = [
     "likelihood_regret",
@@ -178,10 +178,7 @@ def negative_log_likelihood(
     """
 
     def score(piece: Tensor, q: Posterior) -> Tensor:
-        total = torch.full_like(q.kl(), -math.inf)
-        for z, distance in _draws(objective, q, piece, samples, chunk):
-            total = torch.logaddexp(total, (q.log_ratio(z) - distance).logsumexp(0))
-        return math.log(samples) - total
+        return -_weighted(objective, q, piece, samples, chunk)
 
     return with_posterior(objective, x, samples, seed, chunk, score)
 
@@ -321,7 +318,7 @@ def threshold(
     quantile
         Share of new ordinary messages to let pass, between 0 and 1; at most n / (n + 1).
     """
-    values = np.asarray(scores.detach().cpu() if isinstance(scores, Tensor) else scores)
+    values = as_array(scores)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
         raise ValueError(
             f"got scores of shape {values.shape}, expected one finite number a message, (n,)"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aebook.checks import as_array
 from aebook.files import replace
 
 __all__ = ["Neighbours", "hamming_distances", "pack", "unpack"]
@@ -115,11 +116,6 @@ def words(codes: NDArray[np.uint8]) -> NDArray[Any]:
     padded = np.zeros((count, -(-size // width) * width), np.uint8)
     padded[:, :size] = codes
     return np.ascontiguousarray(padded.view(f"<u{width}").T)
-
-
-def as_array(values: Any) -> NDArray[Any]:
-    """NumPy's view of an array, a tensor on any device, or a list."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def check_bits(bits: int) -> int:

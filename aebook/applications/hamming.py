@@ -27,7 +27,6 @@ from aebook.applications import hamming_scan
 from aebook.applications import hamming_table as table
 from aebook.applications.codes import (
     Neighbours,
-    as_array,
     check_bits,
     check_codes,
     check_ids,
@@ -43,6 +42,7 @@ from aebook.applications.codes import (
     write,
 )
 from aebook.applications.faiss_hamming import FaissIndex
+from aebook.checks import as_array
 
 __all__ = ["FaissIndex", "HammingIndex", "Neighbours", "hamming_distances", "pack", "unpack"]
 

@@ -28,7 +28,9 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from aebook.applications.codes import pack
+from aebook.applications.scoring import in_pieces
 from aebook.bottlenecks import Binary
+from aebook.checks import as_array
 from aebook.core import Autoencoder
 from aebook.linear import principal_components
 
@@ -90,14 +92,7 @@ class SemanticHasher:
                 "the messages have NaN or infinite values; expected finite ones: "
                 "clean the data or fill what is missing first"
             )
-        was = model.training
-        model.eval()
-        try:
-            with torch.no_grad():
-                parts = [self._chunk(part.to(parameter)).cpu().numpy() for part in x.split(CHUNK)]
-        finally:
-            model.train(was)
-        h = np.concatenate(parts)
+        h = as_array(in_pieces(model, x.to(parameter.dtype), CHUNK, self._chunk))
         if h.ndim != 2:
             raise ValueError(f"got codes of shape {h.shape}, expected (N, p): flatten them first")
         return h
@@ -250,9 +245,7 @@ def rerank(
 
 
 def _matrix(x: ArrayLike) -> np.ndarray:
-    if isinstance(x, Tensor):
-        x = x.detach().cpu()
-    return check_array(np.asarray(x), dtype=np.float64, input_name="messages")
+    return check_array(as_array(x), dtype=np.float64, input_name="messages")
 
 
 def _count(bits: int) -> int:

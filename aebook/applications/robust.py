@@ -29,6 +29,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from aebook.applications.scoring import in_pieces
 from aebook.batches import Batches
 from aebook.checks import check_arguments
 from aebook.core import Objective
@@ -149,7 +150,7 @@ def decompose(
     for _ in range(int(rounds)):
         L = x - S
         train(objective, L)
-        rest = x - _reconstruct(objective, L)
+        rest = x - in_pieces(objective, L, 2048, objective.model.reconstruct)
         if norm == "l1":
             S = soft_threshold(rest, weight)
             size = S.abs().sum()
@@ -166,15 +167,6 @@ def _lengths(s: Tensor, by: str) -> Tensor:
         raise ValueError(f"got by={by!r}, expected 'row' or 'column'")
     dims = tuple(range(1, s.dim())) if by == "row" else (0,)
     return torch.linalg.vector_norm(s, dim=dims, keepdim=True)
-
-
-def _reconstruct(objective: Objective, x: Tensor) -> Tensor:
-    was = objective.training
-    objective.eval()
-    try:
-        return torch.cat([objective.model.reconstruct(piece) for piece in x.split(2048)])
-    finally:
-        objective.train(was)
 
 
 def _check_weight(weight: float) -> None:

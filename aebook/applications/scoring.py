@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
+from torch import Tensor, nn
 
 from aebook.batches import Batches
 from aebook.bottlenecks import Posterior
@@ -26,7 +26,7 @@ class Shared(Posterior):
 
 
 def in_pieces(
-    objective: Objective, x: ArrayLike, chunk: int, score: Callable[[Tensor], Tensor]
+    objective: nn.Module, x: ArrayLike, chunk: int, score: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Apply a function to a few messages at a time, in evaluation mode, without gradients."""
     check_arguments(chunk=chunk)
