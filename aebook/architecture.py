@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from aebook import bottlenecks, distances
+from aebook import bottlenecks, distances, recurrent
 from aebook.concrete import ConcreteSelector
 from aebook.core import Autoencoder
 from aebook.networks import Chain, Standardised, _Transposed
@@ -52,6 +52,8 @@ KINDS: dict[str, type[nn.Module]] = {
     "aebook.networks.Standardised": Standardised,
     "aebook.networks.Transposed": _Transposed,
     "aebook.rbm.RBM": RBM,
+    "aebook.recurrent.Decoder": recurrent.Decoder,
+    "aebook.recurrent.Encoder": recurrent.Encoder,
     "aebook.sparse.SparseLinear": SparseLinear,
     "aebook.sparse.SparseTransposed": _SparseTied,
 }
@@ -72,6 +74,23 @@ _ARGUMENTS = {
         "bias": m.bias is not None,
     },
     ConcreteSelector: lambda m: {"m": m.logits.shape[1], "k": m.logits.shape[0]},
+    recurrent.Encoder: lambda m: {
+        "vocabulary": m.embedding.num_embeddings,
+        "code": m.to_code.out_features,
+        "embedding": m.embedding.embedding_dim,
+        "hidden": m.gru.hidden_size,
+        "bidirectional": m.gru.bidirectional,
+        "attention": m.attention,
+    },
+    recurrent.Decoder: lambda m: {
+        "vocabulary": m.embedding.num_embeddings,
+        "code": m.from_code.in_features,
+        "length": m.length,
+        "embedding": m.embedding.embedding_dim,
+        "hidden": m.gru.hidden_size,
+        "attention": m.attention,
+        "forget": m.forget,
+    },
     RBM: lambda m: {
         "visible": len(m.visible_bias),
         "hidden": len(m.hidden_bias),

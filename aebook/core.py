@@ -183,7 +183,9 @@ class Objective(nn.Module):
         corrupted = x if self.corruption is None else self.corruption(x)
         activations = _layers(model.encoder, corrupted)
         code = model.bottleneck(activations[-1])
-        reconstruction = model.decoder(code)
+        # a decoder that writes one symbol after another is told those before: D(z, x_<t)
+        told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
+        reconstruction = model.decoder(code, *told)
 
         terms = {"distance": self.distance(reconstruction, target)}
         seen = Pass(model, x, corrupted, activations, code, reconstruction)

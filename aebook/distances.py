@@ -116,7 +116,7 @@ class Gaussian(nn.Module):
         return f"kind={self.kind!r}"
 
 
-def categorical(reconstruction: Tensor, target: Tensor) -> Tensor:
+def categorical(reconstruction: Tensor, target: Tensor, *, ignore: int | None = None) -> Tensor:
     r"""Negative log-likelihood :math:`-\sum_j \log \mathrm{softmax}(x'_j)_{x_j}` in nats.
 
     Parameters
@@ -126,6 +126,8 @@ def categorical(reconstruction: Tensor, target: Tensor) -> Tensor:
     target
         Class numbers from 0 to K - 1, an integer tensor (B, ...); or, floating point and of the
         logits' shape, probabilities that sum to 1 over the last axis.
+    ignore
+        A class of the target that does not count, such as the padding after the end of a text.
 
     Returns
     -------
@@ -149,7 +151,8 @@ def categorical(reconstruction: Tensor, target: Tensor) -> Tensor:
                 f"got classes from {low} to {high}, expected 0 to {classes - 1}: "
                 "the last axis of the logits has one entry a class"
             )
-    return -_sum(log_p.gather(-1, target.long().unsqueeze(-1)).squeeze(-1))
+    chosen = log_p.gather(-1, target.long().unsqueeze(-1)).squeeze(-1)
+    return -_sum(chosen if ignore is None else chosen.masked_fill(target == ignore, 0))
 
 
 def _sum(values: Tensor) -> Tensor:

@@ -75,6 +75,22 @@ def test_categorical_is_the_negative_log_probability_of_the_classes(index):
     torch.testing.assert_close(categorical(logits, classes if index else one_hot), expected)
 
 
+def test_categorical_leaves_out_the_class_to_ignore_whatever_its_logits():
+    torch.manual_seed(0)
+    logits, classes = torch.randn(2, 3, 4), torch.tensor([[1, 3, 0], [2, 0, 0]])
+    each = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), classes.flatten(), reduction="none", ignore_index=0
+    )
+    expected = each.view(2, 3).sum(1)
+    torch.testing.assert_close(categorical(logits, classes, ignore=0), expected)
+    # a class that can never come: its logarithm is infinite and its gradient zero
+    logits[..., 0] = -torch.inf
+    logits.requires_grad_()
+    categorical(logits, classes, ignore=0).sum().backward()
+    assert logits.grad.isfinite().all()
+    assert (logits.grad[1, 1:] == 0).all()
+
+
 def test_categorical_takes_one_class_a_sample_and_ignores_a_shift_of_the_logits():
     logits = torch.randn(4, 3, dtype=F64)
     classes = torch.tensor([0, 2, 1, 1])

@@ -233,6 +233,8 @@ OURS = {
     "aebook.concrete.ConcreteSelector": aebook.concrete.ConcreteSelector(5, 2, 3.0),
     "aebook.sparse.SparseLinear": aebook.sparse.SparseLinear(5, 2, bias=False),
     "aebook.networks.Standardised": aebook.networks.Standardised(4),
+    "aebook.recurrent.Encoder": aebook.recurrent.Encoder(7, 3, hidden=5, bidirectional=False),
+    "aebook.recurrent.Decoder": aebook.recurrent.Decoder(7, 3, 9, attention=True, forget=0.1),
 }
 
 

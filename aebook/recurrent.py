@@ -1,0 +1,323 @@
+r"""Recurrent encoders and decoders, for messages that are sequences of symbols.
+
+A message is a row of whole numbers, (T,): its symbols, then :data:`END`, then :data:`PADDING` up to
+the length of the longest. A batch of them is int64, (B, T). The decoder writes one symbol after
+another and is told those before, so its likelihood is
+
+.. math::
+
+    p(x | z) = \prod_t p(x_t | z, x_{<t})
+
+In training it is told the true ones, those of the target (teacher forcing): an
+:class:`aebook.Objective` gives the target to any decoder that is ``autoregressive``. The distance
+is ``partial(aebook.distances.categorical, ignore=aebook.recurrent.PADDING)``. After training it is
+told its own: ``model.decode(z)`` takes the likeliest symbol at each step, and
+:meth:`Decoder.sample` and :meth:`Decoder.beam` look further.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+__all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
+    "Decoder",
+    "END",
+    "Encoder",
+    "PADDING",
+]
+
+#: The symbol after the last of a message; also what stands before the first.
+PADDING = 0
+#: The symbol that ends a message.
+END = 1
+
+
+class Encoder(nn.Module):
+    r"""From symbols to a code, by a gated recurrent unit: :math:`h_t = \mathrm{GRU}(h_{t-1}, x_t)`.
+
+    The code is a linear map of the last state, of both directions if there are two (Cho et al.
+    2014). With ``attention`` every position has a code of its own, and the whole is as long as the
+    message: no bottleneck.
+
+    Parameters
+    ----------
+    vocabulary
+        Number V of symbols, those of padding and end included.
+    code
+        Number p of code units; for a :class:`aebook.bottlenecks.Gaussian` give 2p.
+    embedding
+        Numbers that stand for a symbol.
+    hidden
+        Units of the state, in each direction.
+    bidirectional
+        Whether a second unit reads from the end.
+    attention
+        Whether each position has a code.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        code: int,
+        *,
+        embedding: int = 64,
+        hidden: int = 256,
+        bidirectional: bool = True,
+        attention: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_sizes(vocabulary=vocabulary, code=code, embedding=embedding, hidden=hidden)
+        self.attention = attention
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.gru = nn.GRU(embedding, hidden, batch_first=True, bidirectional=bidirectional)
+        self.to_code = _linear(hidden * (2 if bidirectional else 1), code)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes (B, p) of messages (B, T); with attention (B, T, p), zero after the end."""
+        lengths = _check_messages(x, self.embedding.num_embeddings)
+        packed = pack_padded_sequence(
+            self.embedding(x), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        outputs, state = self.gru(packed)
+        if not self.attention:
+            return self.to_code(torch.cat(tuple(state), -1))
+        outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
+        return self.to_code(outputs) * (x != PADDING).unsqueeze(-1)
+
+
+class Decoder(nn.Module):
+    r"""From a code to symbols: :math:`p(x_t | z, x_{<t}) = \mathrm{softmax}(f(h_t))`.
+
+    The state starts at :math:`h_0 = \tanh(W z + c)`, and z is given at every step beside the symbol
+    before. With ``attention``, z has one row a position of the source; the state starts from their
+    mean, and each step takes its own mixture of the rows (Luong, Pham & Manning 2015):
+
+    .. math::
+
+        a_t = \mathrm{softmax}_s(h_t^\top A z_s), \qquad
+        \tilde h_t = \tanh(C [\textstyle\sum_s a_{ts} z_s; h_t])
+
+    Parameters
+    ----------
+    vocabulary
+        Number V of symbols, those of padding and end included.
+    code
+        Number p of code units.
+    length
+        Most symbols that it writes, the end included.
+    embedding, hidden
+        As in :class:`Encoder`.
+    attention
+        Whether z is (B, S, p), one code for each position of the source.
+    forget
+        Probability that a symbol of the target is hidden in training, so that the code has to say
+        it (Bowman et al. 2016).
+    """
+
+    #: An objective gives the target to it, for teacher forcing.
+    autoregressive = True
+
+    def __init__(
+        self,
+        vocabulary: int,
+        code: int,
+        length: int,
+        *,
+        embedding: int = 64,
+        hidden: int = 256,
+        attention: bool = False,
+        forget: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = {"vocabulary": vocabulary, "code": code, "length": length}
+        _check_sizes(**sizes, embedding=embedding, hidden=hidden)
+        if not 0 <= forget <= 1:
+            raise ValueError(f"got forget={forget}, expected a probability from 0 to 1")
+        self.length, self.attention, self.forget = length, attention, forget
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.from_code = _linear(code, hidden)
+        self.gru = nn.GRU(embedding + (0 if attention else code), hidden, batch_first=True)
+        if attention:
+            self.query = _linear(hidden, code, bias=False)
+            self.mix = _linear(code + hidden, hidden)
+        self.logits = _linear(hidden, vocabulary)
+
+    def forward(self, z: Tensor, target: Tensor | None = None) -> Tensor:
+        """Logits (B, T, V) of a target (B, T), or without one the symbols (B, length) it writes.
+
+        Without a target it takes the likeliest symbol at each step. A message that does not end
+        within ``length`` symbols has no :data:`END`. Padding is never written, and its logit is
+        -inf: the distance has to ignore it.
+        """
+        if target is None:
+            return self._write(z, lambda logits: logits.argmax(-1))
+        _check_messages(target, self.embedding.num_embeddings)
+        told = target[:, :-1]
+        if self.training and self.forget > 0:
+            told = told.masked_fill(torch.rand(told.shape, device=told.device) < self.forget, 0)
+        told = nn.functional.pad(told, (1, 0), value=PADDING)
+        return self._read(told, z, self._start(z))[0]
+
+    def sample(
+        self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        r"""Draw messages, :math:`x_t \sim p(x_t | z, x_{<t})^{1/τ}`: int64, (B, length).
+
+        Parameters
+        ----------
+        z
+            Codes, (B, p), or (B, S, p) with attention.
+        temperature
+            τ above 0; 1 draws from the model, less prefers what is likely.
+        generator
+            Where the randomness comes from; the default is PyTorch's own.
+        """
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"got temperature={temperature}, expected a finite number above 0")
+        return self._write(
+            z,
+            lambda logits: torch.multinomial(
+                (logits / temperature).softmax(-1), 1, generator=generator
+            ).squeeze(-1),
+        )
+
+    @torch.no_grad()
+    def beam(self, z: Tensor, width: int = 5, alpha: float = 1.0) -> Tensor:
+        r"""Search for the message with the largest :math:`\log p(x|z) / |x|^α`: int64, (B, length).
+
+        Of all messages begun, the ``width`` likeliest are kept at each step (Sutskever, Vinyals &
+        Le 2014). One that is finished, its end included in its length, keeps its place as long as
+        its score is among the best.
+
+        Parameters
+        ----------
+        z
+            Codes, (B, p), or (B, S, p) with attention.
+        width
+            Messages kept, 1 or more.
+        alpha
+            α, 0 or more. 0 compares likelihoods, which favours short messages.
+        """
+        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+            raise ValueError(f"got width={width!r}, expected a whole number, 1 or more")
+        if not (math.isfinite(alpha) and alpha >= 0):
+            raise ValueError(f"got alpha={alpha}, expected a finite number, 0 or more")
+        batch, state = len(z), self._start(z)
+        # beams of one message stand side by side: row b * width + k
+        z, state = z.repeat_interleave(width, 0), state.repeat_interleave(width, 1)
+        written = z.new_full((batch * width, self.length), PADDING, dtype=torch.long)
+        # all beams begin alike, so only the first counts at the first step
+        log_p = z.new_full((batch, width), -math.inf)
+        log_p[:, 0] = 0
+        size = torch.zeros_like(log_p)
+        last = written.new_full((batch * width,), PADDING)
+        done = torch.zeros_like(last, dtype=torch.bool)
+        for t in range(self.length):
+            logits, state = self._step(last, z, state)
+            step = logits.log_softmax(-1)
+            # after its end a message goes on in one way only
+            step[done] = -math.inf
+            step[done, PADDING] = 0
+            total = log_p.unsqueeze(-1) + step.view(batch, width, -1)
+            longer = size + (~done).view(batch, width)
+            scores = total / longer.unsqueeze(-1) ** alpha
+            best = scores.flatten(1).topk(width).indices
+            beam, symbol = best // step.shape[-1], best % step.shape[-1]
+            rows = (beam + width * torch.arange(batch, device=z.device).unsqueeze(-1)).flatten()
+            log_p, size = total.flatten(1).gather(1, best), longer.gather(1, beam)
+            written, state, last = written[rows], state[:, rows], symbol.flatten()
+            written[:, t] = last
+            done = done[rows] | (last == END)
+            if done.all():
+                break
+        first = (log_p / size**alpha).argmax(1)
+        return written.view(batch, width, -1)[torch.arange(batch, device=z.device), first]
+
+    @torch.no_grad()
+    def _write(self, z: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        """Write symbols, each chosen from its logits, up to the end of each message."""
+        written = z.new_full((len(z), self.length), PADDING, dtype=torch.long)
+        last, state = written[:, 0], self._start(z)
+        done = torch.zeros_like(last, dtype=torch.bool)
+        for t in range(self.length):
+            logits, state = self._step(last, z, state)
+            last = choose(logits).masked_fill(done, PADDING)
+            written[:, t] = last
+            done = done | (last == END)
+            if done.all():
+                break
+        return written
+
+    def _step(self, last: Tensor, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, V) of the next symbol, and the state after it."""
+        logits, state = self._read(last.unsqueeze(1), z, state)
+        return logits[:, 0], state
+
+    def _read(self, told: Tensor, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) after each of the symbols (B, T), and the state after the last."""
+        given = self.embedding(told)
+        if not self.attention:
+            given = torch.cat((given, z.unsqueeze(1).expand(-1, told.shape[1], -1)), -1)
+        h, state = self.gru(given, state)
+        if self.attention:
+            scores = self.query(h) @ z.transpose(1, 2)
+            weights = scores.masked_fill(~_present(z).unsqueeze(1), -math.inf).softmax(-1)
+            h = self.mix(torch.cat((weights @ z, h), -1)).tanh()
+        logits = self.logits(h)
+        # padding is no symbol: the probabilities of all messages sum to 1 without it
+        logits[..., PADDING] = -math.inf
+        return logits, state
+
+    def _start(self, z: Tensor) -> Tensor:
+        """The state before the first symbol, (1, B, hidden)."""
+        shape = "(B, S, p)" if self.attention else "(B, p)"
+        code = self.from_code.in_features
+        if z.dim() != 2 + self.attention or z.shape[-1] != code:
+            raise ValueError(f"got codes of shape {tuple(z.shape)}, expected {shape} with p={code}")
+        if self.attention:
+            present = _present(z)
+            if not present.any(1).all():
+                raise ValueError("got a source without any position, expected one or more")
+            z = z.sum(1) / present.sum(1, keepdim=True)
+        return self.from_code(z).tanh().unsqueeze(0)
+
+
+def _present(z: Tensor) -> Tensor:
+    """Which rows of codes (B, S, p) belong to a symbol: after the end they are zero."""
+    return (z != 0).any(-1)
+
+
+def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    map_ = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.xavier_uniform_(map_.weight)
+    if bias:
+        nn.init.zeros_(map_.bias)
+    return map_
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        least = 3 if name == "vocabulary" else 1
+        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+            raise ValueError(f"got {name}={size!r}, expected a whole number, {least} or more")
+
+
+def _check_messages(x: Tensor, vocabulary: int) -> Tensor:
+    """The lengths of messages (B, T), if that is what they are."""
+    if not isinstance(x, Tensor) or x.dim() != 2 or x.dtype != torch.int64:
+        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"got {got}, expected messages as an int64 tensor of shape (B, T)")
+    if x.numel() == 0 or int(x.min()) < 0 or int(x.max()) >= vocabulary:
+        raise ValueError(f"got symbols out of range, expected (B, T) from 0 to {vocabulary - 1}")
+    there = x != PADDING
+    if not there[:, 0].all() or (there[:, 1:] & ~there[:, :-1]).any():
+        raise ValueError(
+            f"got the padding {PADDING} before the end of a message, or a message of nothing "
+            f"else; expected symbols, {END}, then only {PADDING}"
+        )
+    return there.sum(1)
