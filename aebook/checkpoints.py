@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from aebook.core import Objective
-from aebook.files import replace
+from aebook.files import remove_unfinished, replace
 from aebook.history import History
+from aebook.parallel import ALONE, Group, broadcast, gather
 from aebook.randomness import random_state, set_random_state
 
 __all__ = ["Resumable", "read", "write"]
@@ -28,17 +29,24 @@ def write(path: Path, state: dict[str, Any]) -> None:
     replace(path, lambda file: torch.save({"format": FORMAT, **state}, file))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, content: bytes | None = None) -> dict[str, Any]:
     """Read what :func:`write` wrote, to the CPU; no code in the file is run.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        What is in it, where somebody else has read it.
 
     Raises
     ------
     ValueError
         If the file is truncated, or is no checkpoint of this version.
     """
-    content = io.BytesIO(path.read_bytes())
+    content = path.read_bytes() if content is None else content
     try:
-        state = torch.load(content, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         # what torch raises for bytes that are none of its own may be anything
         raise ValueError(
@@ -66,11 +74,12 @@ class Resumable:
         patience: int | None,
         checkpoint: str | os.PathLike[str] | None,
         settings: dict[str, Any],
+        members: Group = ALONE,
     ) -> None:
         self.objective, self.optimiser, self.scaler = objective, optimiser, scaler
         self.device, self.patience = device, patience
         self.path = None if checkpoint is None else Path(checkpoint)
-        self.settings = settings
+        self.settings, self.members = settings, members
         self.history = History()
         self.best: dict[str, Tensor] | None = None
         if self.path is not None and not self.path.parent.is_dir():
@@ -80,7 +89,11 @@ class Resumable:
         """After an epoch: keep the weights if they are the best, and write the checkpoint."""
         if self.patience is not None and self.history.best_epoch == len(self.history):
             self.best = copy.deepcopy(self.objective.state_dict())
-        if self.path is not None:
+        if self.path is None:
+            return
+        # each process has a stream of noise of its own
+        random = gather(random_state(self.device), self.members)
+        if self.members.rank == 0:
             write(
                 self.path,
                 {
@@ -90,15 +103,23 @@ class Resumable:
                     "scaler": self.scaler.state_dict(),
                     "history": asdict(self.history),
                     "best": self.best,
-                    "random": random_state(self.device),
+                    "random": random if self.members.size > 1 else random[0],
                 },
             )
 
     def resume(self) -> History:
         """Take up the checkpoint if there is one."""
-        if self.path is None or not self.path.exists():
+        if self.path is None:
             return self.history
-        state = read(self.path)
+        content = None
+        if self.members.rank == 0:
+            remove_unfinished(self.path)
+            content = self.path.read_bytes() if self.path.exists() else None
+        # the file is there for the first process, and perhaps on its machine alone
+        content = broadcast(content, self.members)
+        if content is None:
+            return self.history
+        state = read(self.path, content)
         if state["settings"] != self.settings:
             both = state["settings"].keys() | self.settings.keys()
             pairs = {k: (state["settings"].get(k), self.settings.get(k)) for k in sorted(both)}
@@ -117,7 +138,9 @@ class Resumable:
         self.optimiser.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.history, self.best = History(**state["history"]), state["best"]
-        set_random_state(state["random"], self.device)
+        random = state["random"]
+        own = random[self.members.rank] if self.members.size > 1 else random
+        set_random_state(own, self.device)
         return self.history
 
     def exhausted(self) -> bool:

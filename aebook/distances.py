@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aebook.parallel import average
+
 __all__ = ["Gaussian", "bernoulli", "categorical", "squared_error"]
 
 
@@ -106,7 +108,8 @@ class Gaussian(nn.Module):
         log_sigma = self.log_sigma
         if self.kind == "optimal" and self.training:
             # σ needs no gradient: the derivative in σ is zero at its optimum
-            log_sigma = squared.detach().mean().clamp_min(1e-12).log() / 2
+            mean = average(squared.detach().mean(), len(squared))
+            log_sigma = mean.clamp_min(1e-12).log() / 2
             variance = 0.9 * (2 * self.log_sigma).exp() + 0.1 * (2 * log_sigma).exp()
             self.log_sigma.copy_(variance.log() / 2)
         return _sum(squared / (2 * (2 * log_sigma).exp()) + log_sigma + math.log(2 * math.pi) / 2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["replace"]
+__all__ = ["remove_unfinished", "replace"]
 
 
 def replace(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
@@ -26,7 +27,7 @@ def replace(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> N
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise ValueError(f"got path={str(path)!r}, but its folder does not exist")
-    beside = target.with_name(f".aebook-{secrets.token_hex(8)}")
+    beside = target.with_name(_beside(target) + secrets.token_hex(8))
     # unlike a temporary file's, its permissions are those of any new file; "x": it is new
     file = open(beside, "xb")  # noqa: SIM115 - what fails from here on removes it
     try:
@@ -38,3 +39,18 @@ def replace(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> N
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(path: str | os.PathLike[str]) -> None:
+    """Remove what a process left beside ``path`` that was killed while it wrote there.
+
+    Only for who alone writes to this path: what another is just writing goes too.
+    """
+    target = Path(os.path.realpath(path))
+    for unfinished in target.parent.glob(_beside(target) + "*"):
+        unfinished.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> str:
+    # a hash, since a name with something before it could be too long for a name
+    return f".aebook-{hashlib.sha256(target.name.encode()).hexdigest()[:16]}-"

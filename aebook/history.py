@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from aebook.core import Loss
+from aebook.parallel import ALONE, Group, gather
 
 __all__ = ["History", "Mean"]
 
@@ -97,10 +98,12 @@ class Mean:
     ----------
     epoch
         Number of the epoch, from 0, for the message when they do not.
+    members
+        The processes that have parts of the samples.
     """
 
-    def __init__(self, epoch: int | None) -> None:
-        self.epoch = epoch
+    def __init__(self, epoch: int | None, members: Group = ALONE) -> None:
+        self.epoch, self.members = epoch, members
         self.waiting: list[tuple[int, dict[str, Tensor]]] = []
         self.sums: dict[str, float] = {}
         self.count = 0
@@ -113,9 +116,14 @@ class Mean:
             self._read()
 
     def value(self) -> dict[str, float]:
-        """Mean of ``"loss"`` and of each term."""
+        """Mean of ``"loss"`` and of each term, over all processes."""
         self._read()
-        terms = {name: total / self.count for name, total in self.sums.items()}
+        parts = gather((self.sums, self.count), self.members)
+        count = sum(samples for _, samples in parts)
+        terms: dict[str, float] = {}
+        for sums, _ in parts:
+            for name, total in sums.items():
+                terms[name] = terms.get(name, 0.0) + total / count
         return {"loss": sum(terms.values()), **terms}
 
     def _read(self) -> None:

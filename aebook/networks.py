@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aebook import parallel
+
 __all__ = ["Chain", "Standardised", "convolutional", "mlp", "tied_decoder"]
 
 Activation = Callable[[], nn.Module]
@@ -92,9 +94,22 @@ class Standardised(nn.BatchNorm1d):
 
     def forward(self, h: Tensor) -> Tensor:
         """Standardised activities, (B, width)."""
+        if self.training and parallel.is_shared():
+            return self._over_processes(h)
         if self.training and len(h) > 1:
             return super().forward(h)
         return F.batch_norm(h, self.running_mean, self.running_var, eps=self.eps)
+
+    def _over_processes(self, h: Tensor) -> Tensor:
+        """The same for a batch of which other processes have parts."""
+        mean = parallel.average(h.mean(0), len(h))
+        variance = parallel.average((h - mean).square().mean(0), len(h))
+        samples = parallel.total(len(h), h.device)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * samples / (samples - 1), self.momentum)
+        return (h - mean) / (variance + self.eps).sqrt()
 
 
 def mlp(

@@ -16,6 +16,7 @@ from torch import Tensor
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
 from aebook.jacobian import contractive
+from aebook.parallel import average
 
 __all__ = ["activity", "contractive", "kl_to_prior", "sparsity", "weight_decay"]
 
@@ -124,7 +125,7 @@ def _activity(seen: Pass, order: int, layer: int | None) -> Tensor:
 
 def _sparsity(seen: Pass, target: float, kind: str, over: str, layer: int | None) -> Tensor:
     h = _layer(seen, layer).flatten(1)
-    mean = h.mean(0 if over == "data" else 1)
+    mean = average(h.mean(0), len(h)) if over == "data" else h.mean(1)
     if kind == "l1":
         distance = (mean - target).abs()
     elif kind == "l2":

@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from aebook import parallel
 from aebook.batches import Batches, Data
 from aebook.checkpoints import Resumable
 from aebook.checks import check_arguments
@@ -51,6 +53,10 @@ def fit(
     same call with the same seed gives the same weights on the same machine, and PyTorch's global
     random state is left as it was.
 
+    Started by ``torchrun``, in every process, the same call trains in all of them together: each
+    takes a part of every batch and draws noise of its own, gradients are those of the whole batch,
+    and the first process writes the checkpoint.
+
     Parameters
     ----------
     objective
@@ -58,12 +64,15 @@ def fit(
         as :class:`aebook.variational.ImportanceWeighted`, will do.
     data
         Messages: a tensor or array (N, ...), a pair ``(x, target)`` of these, a ``Dataset`` or a
-        ``DataLoader`` of either. Floating point is converted to the type of the weights.
+        ``DataLoader`` of either. Floating point is converted to the type of the weights. Of a
+        memory-mapped array only the batch at hand is read, so it may be larger than memory, as may
+        an ``IterableDataset``. In several processes a ``DataLoader`` needs a
+        ``DistributedSampler``; the other forms are divided here.
     epochs
         Passes over the data, 0 or more.
     batch_size
-        Samples a step, at most N; the default is 128, or N if that is less. The last batch of an
-        epoch may be smaller and counts for as many samples as it has.
+        Samples a step, in all processes together, at most N; the default is 128, or N if that is
+        less. The last batch of an epoch may be smaller and counts for as many samples as it has.
     validation
         Data, in any of the same forms, on which to report the loss after each epoch, in evaluation
         mode and always with the same noise.
@@ -94,7 +103,8 @@ def fit(
     checkpoint
         A file, replaced after each epoch. If it exists the run goes on from there and ends with
         the same weights, to the bit, as one that was never interrupted (unless a ``DataLoader``
-        draws from a generator of its own, which is not stored).
+        draws from a generator of its own, which is not stored). One path belongs to one run, with
+        one number of processes.
     progress
         Whether to show a progress bar; the default is to do so at a terminal and in Jupyter.
 
@@ -122,19 +132,25 @@ def fit(
     if not parameters:
         raise ValueError("got an objective with no parameter to train")
 
+    members = parallel.group()
     home, device, dtype = parameters[0].device, _device(device), parameters[0].dtype
-    kind = {"dtype": dtype, "device": device}
+    kind = {"dtype": dtype, "device": device, "members": members}
     batches = Batches(data, batch_size, shuffle=True, default=128, **kind)
     held_out = None
     if validation is not None:
         held_out = Batches(validation, None, shuffle=False, default=1024, **kind)
     steps = _length(batches)
 
-    with _on(objective, device, home), seeded(seed, device):
+    noise = parallel.stream_seed(seed, members.rank)
+    with _on(objective, device, home), seeded(noise, device):
         optimiser = _make(optimizer, parameters, lr, device)
         # float16 has too few exponents for gradients; they are scaled up and back down
         scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
-        run = torch.compile(objective) if compile else objective
+        run = objective
+        if members.size > 1:
+            run = DistributedDataParallel(objective)
+        if compile:
+            run = torch.compile(run)
         settings = {
             "samples": batches.samples,
             "batch_size": batches.batch_size,
@@ -150,18 +166,23 @@ def fit(
         if schedule is not constant or anneal is not None:
             # these depend on the fraction of training done, so more epochs are another run
             settings["epochs"] = epochs
-        state = Resumable(objective, optimiser, scaler, device, patience, checkpoint, settings)
+        if members.size > 1:
+            settings["processes"] = members.size
+        state = Resumable(
+            objective, optimiser, scaler, device, patience, checkpoint, settings, members
+        )
         history = state.resume()
         # gradients that the caller left behind are not this run's
         optimiser.zero_grad()
 
-        with _bar(progress, epochs, len(history)) as bar:
+        with _bar(progress if members.rank == 0 else False, epochs, len(history)) as bar:
             for epoch in range(len(history), epochs):
                 if state.exhausted():
                     break
                 started = time.perf_counter()
                 objective.train()
-                mean = Mean(epoch)
+                batches.key = parallel.stream_seed(seed, epoch + 1)
+                mean = Mean(epoch, members)
                 for step, (x, target) in enumerate(batches):
                     t = (epoch + (step / steps if steps else 0)) / epochs
                     for group in optimiser.param_groups:
@@ -169,9 +190,12 @@ def fit(
                     if anneal is not None:
                         anneal(objective, t)
 
-                    with _autocast(device, precision):
+                    with _autocast(device, precision), parallel.shared_batch(members):
                         loss = run(x, target)
-                    scaler.scale(loss.total).backward()
+                    total = loss.total
+                    if members.size > 1:
+                        total = total * parallel.weight(len(x), members, device)
+                    scaler.scale(total).backward()
                     if clip is not None:
                         scaler.unscale_(optimiser)
                         torch.nn.utils.clip_grad_norm_(parameters, clip)
@@ -181,6 +205,7 @@ def fit(
                     mean.add(loss, len(x))
 
                 terms, checked = mean.value(), {}
+                parallel.same_buffers(objective, members)
                 if held_out is not None:
                     with _autocast(device, precision):
                         checked = _evaluate(objective, held_out, seed, epoch)
@@ -229,7 +254,7 @@ def _evaluate(
     objective: Objective, batches: Batches, seed: int, epoch: int | None
 ) -> dict[str, float]:
     objective.eval()
-    mean = Mean(epoch)
+    mean = Mean(epoch, batches.members)
     # the same noise at every call, and none of it taken from the training's stream
     with torch.no_grad(), seeded(seed, batches.device):
         for x, target in batches:

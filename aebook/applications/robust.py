@@ -21,6 +21,7 @@ single entries that are wrong, whole messages, or whole features.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -143,7 +144,7 @@ def decompose(
         raise ValueError(f"got norm={norm!r}, expected 'l1', 'l21' or 'l21_features'")
     parameter = next(objective.parameters())
     kind = {"dtype": parameter.dtype, "device": parameter.device}
-    (x,) = Batches(x, None, shuffle=False, default=1, **kind).tensors
+    ((x, _),) = Batches(x, None, shuffle=False, default=sys.maxsize, **kind)
     by = "row" if norm == "l21" else "column"
 
     S, history = torch.zeros_like(x), []
