@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
 
@@ -18,6 +19,9 @@ __all__ = ["Batches", "Data"]
 
 Data = Tensor | np.ndarray | tuple[Any, Any] | Dataset | DataLoader
 
+# what is read, or made dense, a batch at a time
+_Lazy = np.memmap | sparse.csr_array
+
 
 class Batches:
     """An iterable over batches ``(x, target)``; the target is None where it is x itself.
@@ -27,8 +31,9 @@ class Batches:
     data
         A tensor or array (N, ...); a pair ``(x, target)`` of these; a ``Dataset`` of messages or
         of such pairs; or a ``DataLoader``. Tensors and arrays are moved to the device once and
-        indexed there, which is faster than a loader. A memory-mapped array stays in its file, and
-        each batch is read when its turn comes.
+        indexed there, which is faster than a loader. A memory-mapped array stays in its file and a
+        sparse matrix sparse: each batch is read, or made dense, when its turn comes. A table of
+        pandas or polars is the array of its values.
     batch_size
         Samples a batch, at most N. None: ``default``, or N if that is less.
     shuffle
@@ -60,7 +65,7 @@ class Batches:
         self.shuffle, self.dtype, self.device = shuffle, dtype, device
         # where processes have to agree on the order, this number decides it
         self.members, self.key = members, 0
-        self.tensors: tuple[Tensor | np.memmap, ...] | None = None
+        self.tensors: tuple[Tensor | _Lazy, ...] | None = None
         self.loader: DataLoader | None = None
         self.samples: int | None = None
 
@@ -94,11 +99,12 @@ class Batches:
         else:
             parts = data if isinstance(data, tuple | list) else (data,)
             self.tensors = tuple(self._tensor(part, 2 - k) for k, part in enumerate(_pair(parts)))
-            self.samples = len(self.tensors[0])
-            if len(self.tensors) == 2 and len(self.tensors[1]) != self.samples:
+            # a sparse matrix has a shape and no length
+            self.samples, *targets = (part.shape[0] for part in self.tensors)
+            if targets and targets[0] != self.samples:
                 raise ValueError(
-                    f"got {self.samples} messages and {len(self.tensors[1])} targets; expected "
-                    "one target a message"
+                    f"got {self.samples} messages and {targets[0]} targets; expected one target a "
+                    "message"
                 )
             self.batch_size = self._size(batch_size, default)
         if self.samples == 0:
@@ -157,10 +163,12 @@ class Batches:
             batches = (*batches[:-2], torch.cat(batches[-2:]))
         return [batch[rank::size] for batch in batches]
 
-    def _take(self, values: Tensor | np.memmap, chosen: Tensor) -> Tensor:
+    def _take(self, values: Tensor | _Lazy, chosen: Tensor) -> Tensor:
         if isinstance(values, Tensor):
             return values[chosen.to(self.device)]
-        return self._tensor(np.array(values[chosen.numpy()]), 1, chosen)
+        rows = values[chosen.numpy()]
+        rows = rows.toarray() if sparse.issparse(rows) else np.array(rows)
+        return self._tensor(rows, 1, chosen)
 
     def _loaded(self) -> Iterator[Any]:
         """What the loader gives to this process."""
@@ -184,9 +192,13 @@ class Batches:
             )
         return batch_size
 
-    def _tensor(self, values: Any, least: int, numbers: Tensor | None = None) -> Tensor | np.memmap:
+    def _tensor(self, values: Any, least: int, numbers: Tensor | None = None) -> Tensor | _Lazy:
         if isinstance(values, np.memmap) and values.ndim >= least:
             return values
+        if sparse.issparse(values) and values.ndim == 2:
+            return sparse.csr_array(values)
+        if hasattr(values, "to_numpy"):
+            values = values.to_numpy()
         if isinstance(values, np.ndarray) and not (
             values.flags.writeable and all(stride >= 0 for stride in values.strides)
         ):

@@ -1,10 +1,12 @@
 import math
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import aebook
@@ -127,3 +129,61 @@ def test_targets_may_be_one_class_a_sample():
     x = torch.rand(4, 5)
     expected = torch.nn.functional.cross_entropy(model(x), classes).item()
     assert aebook.evaluate(objective, (x, classes))["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_sparse_matrix_gives_the_batches_of_the_dense_one(kind, shuffle):
+    dense = sparse.random_array((23, 5), density=0.3, rng=np.random.default_rng(0), format=kind)
+    target = torch.arange(23.0)
+    for made in (dense, sparse.csr_matrix(dense)):
+        torch.manual_seed(0)
+        got = list(batches((made, target), 4, shuffle=shuffle))
+        torch.manual_seed(0)
+        expected = list(batches((dense.toarray(), target), 4, shuffle=shuffle))
+        for (x, t), (y, s) in zip(got, expected, strict=True):
+            assert x.dtype == torch.float32
+            assert torch.equal(x, y)
+            assert torch.equal(t, s)
+
+
+def test_a_mapped_array_gives_the_batches_of_the_one_in_memory(tmp_path):
+    x = np.random.default_rng(0).random((23, 2, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for shuffle in (False, True):
+        torch.manual_seed(0)
+        got = [a for a, _ in batches(mapped, 4, shuffle=shuffle)]
+        torch.manual_seed(0)
+        expected = [a for a, _ in batches(x, 4, shuffle=shuffle)]
+        assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_a_mapped_array_that_is_not_finite_is_refused_by_the_number_of_the_sample(tmp_path):
+    x = np.zeros((20, 3), np.float32)
+    x[17] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for shuffle in (False, True):
+        with pytest.raises(ValueError, match=r"1 of 4 samples .* the first is number 17"):
+            list(batches(mapped, 4, shuffle=shuffle))
+
+
+def test_tables_of_pandas_are_arrays():
+    table = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    ((x, target),) = batches((table, table["b"]))
+    assert torch.equal(x, torch.tensor([[1.0, 3.0], [2.0, 4.0]]))
+    assert torch.equal(target, torch.tensor([3.0, 4.0]))
+    with pytest.raises(ValueError, match=r"got .* as data, expected"):
+        batches(pandas.DataFrame({"a": ["x", "y"]}))
+
+
+def test_training_on_a_sparse_matrix_is_training_on_the_dense_one():
+    x = sparse.random_array((50, 6), density=0.3, rng=np.random.default_rng(0), format="csr")
+    found = []
+    for data in (x, x.toarray()):
+        torch.manual_seed(0)
+        objective = aebook.variants.plain((6, 3))
+        aebook.fit(objective, data, epochs=3, batch_size=8, device="cpu", progress=False)
+        found.append(list(objective.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
