@@ -1,0 +1,257 @@
+r"""How good written molecules are: valid, unique, new, diverse, and like real ones.
+
+The measures are those of the benchmark MOSES (Polykovskiy et al. 2020). All of them need rdkit:
+``pip install "aebook[chem]"``.
+
+>>> samples = molecules.sample(model, vocabulary, 1000)
+>>> score(samples, train)
+>>> distances(properties(samples), properties(test))
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence, Set
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import matplotlib.image
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
+
+__all__ = [
+    "Properties",
+    "Scores",
+    "canonical",
+    "distances",
+    "diversity",
+    "draw",
+    "fingerprints",
+    "properties",
+    "score",
+    "similarity",
+]
+
+#: Radius in bonds and length of the fingerprints, as in MOSES.
+RADIUS, BITS = 2, 1024
+
+
+class Scores(NamedTuple):
+    """Measures of a list of samples, each from 0 to 1."""
+
+    valid: float
+    """Share of the samples that are a molecule."""
+    unique: float
+    """Share of different molecules among the first k valid ones."""
+    novel: float
+    """Share of the different valid molecules that are not in the reference."""
+    diversity: float
+    """Of the different valid molecules; see :func:`diversity`."""
+
+
+class Properties(NamedTuple):
+    """Numbers that chemists look at first, each (N,); NaN for what is no molecule."""
+
+    qed: NDArray[np.float64]
+    """How like a drug, from 0 to 1: a mean of eight desirabilities (Bickerton et al. 2012)."""
+    logp: NDArray[np.float64]
+    """log₁₀ of how much rather it dissolves in octanol than in water, estimated by Crippen."""
+    sa: NDArray[np.float64]
+    """How hard to make, from 1, easy, to 10 (Ertl & Schuffenhauer 2009)."""
+    weight: NDArray[np.float64]
+    """Mass of a molecule in daltons."""
+
+
+def canonical(smiles: Iterable[str]) -> list[str | None]:
+    """One SMILES for each molecule, however it was written; None for what is no molecule.
+
+    Parameters
+    ----------
+    smiles
+        Texts. The empty one, which rdkit would take for a molecule without atoms, is none.
+    """
+    (chem,) = _rdkit("Chem")
+    return [None if m is None else chem.MolToSmiles(m) for m in _molecules(smiles)]
+
+
+def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None) -> Scores:
+    r"""Validity, uniqueness, novelty and diversity of samples.
+
+    Valid is what rdkit can read: its brackets and rings are closed, no atom has too many bonds, and
+    aromatic rings can be drawn with double bonds. All other measures look at valid ones alone.
+
+    Parameters
+    ----------
+    samples
+        SMILES, valid or not.
+    reference
+        SMILES that are known, for instance those that the model was trained on. They are made
+        canonical first, but for a set, which is taken to be: ``set(canonical(train))``, made once.
+    k
+        Among how many valid ones uniqueness is measured, 1 or more: the more, the lower it is.
+        None: all.
+
+    Returns
+    -------
+    Scores
+        Without any valid sample the last three are NaN.
+    """
+    if not samples:
+        raise ValueError("got no samples, expected one or more")
+    if k is not None and (k != int(k) or k < 1):
+        raise ValueError(f"got k={k}, expected a whole number, 1 or more, or None")
+    valid = [text for text in canonical(samples) if text is not None]
+    if not valid:
+        return Scores(0.0, np.nan, np.nan, np.nan)
+    first, different = valid[:k], set(valid)
+    # only what stands among the samples has to be looked up, so invalid references do no harm
+    known = different & (reference if isinstance(reference, Set) else {*canonical(reference)})
+    return Scores(
+        valid=len(valid) / len(samples),
+        unique=len(set(first)) / len(first),
+        novel=1 - len(known) / len(different),
+        diversity=diversity(sorted(different)),
+    )
+
+
+def properties(smiles: Iterable[str], names: Sequence[str] = Properties._fields) -> Properties:
+    """QED, logP, synthetic accessibility and weight of molecules.
+
+    Parameters
+    ----------
+    smiles
+        Texts; what is no molecule gets NaN.
+    names
+        Which of the four to compute, since that takes a millisecond or two for each molecule; the
+        others are NaN.
+    """
+    if unknown := set(names) - set(Properties._fields):
+        raise ValueError(f"got {sorted(unknown)}, expected names among {Properties._fields}")
+    qed, crippen, descriptors, accessibility = _rdkit(
+        "Chem.QED", "Chem.Crippen", "Chem.Descriptors", "Contrib.SA_Score.sascorer"
+    )
+    functions = (qed.qed, crippen.MolLogP, accessibility.calculateScore, descriptors.MolWt)
+    found = _molecules(smiles)
+    columns = [
+        [function(m) if m is not None and name in names else np.nan for m in found]
+        for name, function in zip(Properties._fields, functions, strict=True)
+    ]
+    return Properties(*np.array(columns, dtype=np.float64))
+
+
+def distances(a: Properties, b: Properties) -> dict[str, float]:
+    r"""How far apart two collections are in each property: :math:`\int |F_a(t) - F_b(t)|\, dt`.
+
+    The Wasserstein distance of order 1, in the unit of the property. NaN is left out.
+    """
+    found = {}
+    for name, x, y in zip(Properties._fields, a, b, strict=True):
+        x, y = x[~np.isnan(x)], y[~np.isnan(y)]
+        if not (len(x) and len(y)):
+            raise ValueError(f"got no molecule with a {name}, expected one or more on each side")
+        found[name] = float(wasserstein_distance(x, y))
+    return found
+
+
+def fingerprints(smiles: Iterable[str]) -> NDArray[np.bool_]:
+    """Which pieces of up to two bonds around an atom occur: Morgan's fingerprints, (N, 1024).
+
+    Pieces are hashed to bits (Rogers & Hahn 2010). What is no molecule raises a ValueError.
+
+    Parameters
+    ----------
+    smiles
+        Texts, all of them molecules.
+    """
+    generators, structs = _rdkit("Chem.rdFingerprintGenerator", "DataStructs")
+    generator = generators.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    rows = []
+    for text, m in zip(smiles := list(smiles), _molecules(smiles), strict=True):
+        if m is None:
+            raise ValueError(f"got {text!r}, which is no molecule: leave out what is not canonical")
+        row = np.zeros(BITS, np.int8)
+        structs.ConvertToNumpyArray(generator.GetFingerprint(m), row)
+        rows.append(row.astype(bool))
+    return np.array(rows).reshape(-1, BITS)
+
+
+def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
+    r"""Tanimoto's similarity of sets of bits, :math:`|a \cap b| / |a \cup b|`: (N, M), 0 to 1.
+
+    Parameters
+    ----------
+    a, b
+        Fingerprints, (N, n) and (M, n). Two without any bit are alike.
+    """
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    common = a @ b.T
+    either = a.sum(1)[:, None] + b.sum(1) - common
+    return np.where(either == 0, 1.0, common / np.maximum(either, 1)).astype(np.float64)
+
+
+def diversity(smiles: Sequence[str]) -> float:
+    r"""Internal diversity, :math:`1 - \frac1{N^2} \sum_{a, b} s(a, b)` over all pairs.
+
+    s is :func:`similarity`; the pairs of each with itself count (IntDiv₁ of MOSES).
+
+    Parameters
+    ----------
+    smiles
+        N molecules, 1 or more.
+    """
+    bits = fingerprints(smiles)
+    if not len(bits):
+        raise ValueError("got no molecules, expected one or more")
+    # a thousand rows at a time: the memory does not grow with the square
+    parts = [similarity(bits[n : n + 1000], bits).sum() for n in range(0, len(bits), 1000)]
+    return float(1 - sum(parts) / len(bits) ** 2)
+
+
+def draw(
+    smiles: Sequence[str],
+    legends: Sequence[str] | None = None,
+    *,
+    columns: int = 4,
+    size: tuple[int, int] = (260, 200),
+) -> NDArray[np.float32]:
+    """Structures in a grid, as an image (H, W, 3 or 4) for ``plt.imshow``.
+
+    Parameters
+    ----------
+    smiles
+        Texts; what is no molecule leaves its place empty.
+    legends
+        A line under each.
+    columns
+        Structures in a row.
+    size
+        Width and height of one in pixels.
+    """
+    if not smiles:
+        raise ValueError("got no molecules, expected one or more")
+    if legends is not None and len(legends) != len(smiles):
+        raise ValueError(f"got {len(legends)} legends for {len(smiles)} molecules")
+    chem, drawing = _rdkit("Chem", "Chem.Draw.rdMolDraw2D")
+    rows = -(-len(smiles) // columns)
+    canvas = drawing.MolDraw2DCairo(columns * size[0], rows * size[1], *size)
+    canvas.drawOptions().legendFontSize = 18
+    known = [chem.MolFromSmiles("") if m is None else m for m in _molecules(smiles)]
+    canvas.DrawMolecules(known, legends=list(legends or [""] * len(known)))
+    canvas.FinishDrawing()
+    return matplotlib.image.imread(io.BytesIO(canvas.GetDrawingText()))
+
+
+def _molecules(smiles: Iterable[str]) -> list[Any]:
+    """Molecules of rdkit, or None; without the lines that it prints for each that is none."""
+    chem, base = _rdkit("Chem", "rdBase")
+    with base.BlockLogs():
+        return [chem.MolFromSmiles(text) if text else None for text in smiles]
+
+
+def _rdkit(*names: str) -> list[ModuleType]:
+    try:
+        return [import_module(f"rdkit.{name}") for name in names]
+    except ImportError as error:
+        raise ImportError('molecules need rdkit: pip install "aebook[chem]"') from error

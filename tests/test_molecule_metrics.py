@@ -1,0 +1,165 @@
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.stats import wasserstein_distance
+
+from aebook.applications.molecule_metrics import (
+    Properties,
+    canonical,
+    distances,
+    diversity,
+    draw,
+    fingerprints,
+    properties,
+    score,
+    similarity,
+)
+from aebook.datasets import molecules
+
+rdkit = pytest.importorskip("rdkit")
+SOME = molecules("test")[:60]
+
+
+def test_one_smiles_a_molecule_and_none_for_none(capfd):
+    assert canonical(["OCC", "CCO", "C(C)O"]) == ["CCO"] * 3
+    # open ring, open bracket, five bonds, an aromatic ring of five carbons, nothing
+    assert canonical(["C1CC", "C(C", "C(C)(C)(C)(C)C", "c1cccc1", ""]) == [None] * 5
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_scores_are_shares_as_moses_counts_them():
+    samples = ["CCO", "OCC", "CCN", "CCN", "CCC", "C1CC", "", "CCCC"]
+    found = score(samples, ["NCC", "CCCC", "no molecule"])
+    assert found.valid == 6 / 8
+    assert found.unique == 4 / 6
+    assert found.novel == 2 / 4
+    assert found.diversity == diversity(["CCO", "CCN", "CCC", "CCCC"])
+    assert score(samples, [], k=2).unique == 1 / 2
+    assert score(samples, [], k=3).unique == 2 / 3
+    # a set is taken to be canonical
+    assert score(samples, {"NCC"}).novel == 1
+    assert score(samples, {"CCN"}).novel == 3 / 4
+
+
+def test_without_valid_samples_there_is_nothing_to_measure():
+    found = score(["C1", ""], ["C"])
+    assert found.valid == 0
+    assert np.isnan(found[1:]).all()
+
+
+def test_scores_refuse_what_they_cannot_take():
+    with pytest.raises(ValueError, match="got no samples"):
+        score([], ["C"])
+    with pytest.raises(ValueError, match="got k=0"):
+        score(["C"], ["C"], k=0)
+
+
+def test_properties_are_those_of_rdkit():
+    from rdkit import Chem
+    from rdkit.Chem import QED, Crippen, Descriptors
+
+    found = properties([*SOME[:20], "C1"])
+    for n, smiles in enumerate(SOME[:20]):
+        m = Chem.MolFromSmiles(smiles)
+        assert found.qed[n] == QED.qed(m)
+        assert found.logp[n] == Crippen.MolLogP(m)
+        assert found.weight[n] == Descriptors.MolWt(m)
+        assert 1 <= found.sa[n] <= 10
+    assert all(np.isnan(column[20]) for column in found)
+    assert [len(column) for column in properties([])] == [0] * 4
+    alone = properties(SOME[:20], ["logp"])
+    assert np.array_equal(alone.logp, found.logp[:20])
+    assert np.isnan([alone.qed, alone.sa, alone.weight]).all()
+    with pytest.raises(ValueError, match=r"got \['mass'\], expected names among"):
+        properties(SOME, ["qed", "mass"])
+
+
+def test_known_values_of_properties():
+    found = properties(["CC(=O)Oc1ccccc1C(=O)O", "O", "CC12CCC3C(CCC4CC(=O)CCC34C)C1CCC2O"])
+    # aspirin's QED in the paper's list of drugs, its mass, and that of water
+    assert found.qed[0] == pytest.approx(0.55, abs=0.01)
+    assert found.weight[:2] == pytest.approx([180.16, 18.02], abs=0.01)
+    # a steroid is harder to make than aspirin
+    assert found.sa[2] > found.sa[0] + 1
+
+
+def test_distances_are_those_of_scipy_without_nan():
+    a, b = properties([*SOME[:10], "C1"]), properties(SOME[10:25])
+    found = distances(a, b)
+    assert list(found) == ["qed", "logp", "sa", "weight"]
+    assert found["logp"] == wasserstein_distance(a.logp[:10], b.logp)
+    assert distances(a, a) == dict.fromkeys(found, 0.0)
+    shifted = Properties(*(column + 2.0 for column in b))
+    assert distances(b, shifted) == pytest.approx(dict.fromkeys(found, 2.0))
+    with pytest.raises(ValueError, match="got no molecule with a qed"):
+        distances(a, properties(["C1"]))
+
+
+def test_similarity_is_that_of_rdkit():
+    from rdkit import Chem, DataStructs
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+    generator = GetMorganGenerator(radius=2, fpSize=1024)
+    known = [generator.GetFingerprint(Chem.MolFromSmiles(s)) for s in SOME[:12]]
+    bits = fingerprints(SOME[:12])
+    assert bits.shape == (12, 1024)
+    assert bits.dtype == bool
+    found = similarity(bits, bits[:5])
+    expected = [DataStructs.BulkTanimotoSimilarity(k, known[:5]) for k in known]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 6), st.just(9))))
+def test_similarity_is_that_of_sets(bits):
+    found = similarity(bits, bits)
+    for i, a in enumerate(bits):
+        for j, b in enumerate(bits):
+            either = (a | b).sum()
+            expected = (a & b).sum() / either if either else 1
+            assert found[i, j] == pytest.approx(expected, abs=1e-6)
+
+
+def test_diversity_is_one_minus_the_mean_over_all_pairs():
+    bits = fingerprints(SOME)
+    assert diversity(SOME) == pytest.approx(1 - similarity(bits, bits).mean(), abs=1e-6)
+    assert diversity(["CCO"]) == 0
+    assert diversity(["CCO", "OCC"]) == 0
+    # over more rows than are compared at once
+    assert diversity(["CCO", "CCN"] * 600) == pytest.approx(diversity(["CCO", "CCN"]), abs=1e-6)
+    with pytest.raises(ValueError, match="got no molecules"):
+        diversity([])
+    with pytest.raises(ValueError, match="got 'C1', which is no molecule"):
+        fingerprints(["C", "C1"])
+
+
+def test_drawings_have_a_place_for_each():
+    picture = draw(["CCO", "c1ccccc1", "C1"], ["a", "b", "c"], columns=2, size=(100, 80))
+    assert picture.shape[:2] == (160, 200)
+    dark = picture[..., :3].min(-1) < 0.9
+    assert dark[:60, :100].any()
+    assert dark[:60, 100:].any()
+    # what is no molecule has its legend alone, and the last place is empty
+    assert not dark[80:135, :100].any()
+    assert not dark[80:, 100:].any()
+    assert np.array_equal(
+        picture, draw(["CCO", "c1ccccc1", "C1"], "abc", columns=2, size=(100, 80))
+    )
+
+
+def test_drawings_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="got no molecules"):
+        draw([])
+    with pytest.raises(ValueError, match="got 1 legends for 2 molecules"):
+        draw(["C", "C"], ["a"])
+
+
+def test_without_rdkit_the_command_is_named(monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "rdkit"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r'pip install "aebook\[chem\]"'):
+        canonical(["C"])

@@ -1,0 +1,249 @@
+import re
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aebook
+from aebook.applications import pretrained
+from aebook.applications.molecules import (
+    Vocabulary,
+    from_selfies,
+    sample,
+    split_selfies,
+    split_smiles,
+    to_selfies,
+    variational,
+    warm_up,
+)
+from aebook.datasets import molecules
+
+DRUGS = {
+    "paracetamol": "CC(=O)Nc1ccc(O)cc1",
+    "moclobemide": "O=C(NCCN1CCOCC1)c1ccc(Cl)cc1",
+    "levothyroxine": "N[C@@H](Cc1cc(I)c(Oc2cc(I)c(O)c(I)c2)c(I)c1)C(=O)O",
+    "sodium valproate": "CCCC(CCC)C(=O)[O-].[Na+]",
+    "ring number of two digits": "C%12CCCCC%12/C=C/C",
+}
+
+
+SYMBOLS = ["[C]", "[=O]", "[N]", "[Ring1]", "[Branch1]", "[#C]", "[F]", "[=Branch2]"]
+
+
+# Symbols -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smiles", DRUGS.values(), ids=DRUGS)
+def test_symbols_are_the_text_again(smiles):
+    assert "".join(split_smiles(smiles)) == smiles
+
+
+def test_symbols_of_the_shipped_molecules_are_the_text_again_and_few():
+    lines = molecules("test")
+    symbols = [split_smiles(line) for line in lines]
+    assert ["".join(s) for s in symbols] == lines
+    assert len(set().union(*symbols)) < 25
+
+
+def test_an_atom_is_one_symbol():
+    assert split_smiles("ClC[nH]Br") == ["Cl", "C", "[nH]", "Br"]
+    assert split_smiles("C[C@@H](N)C%10") == ["C", "[C@@H]", "(", "N", ")", "C", "%10"]
+    # Sn without brackets is sulphur and aromatic nitrogen
+    assert split_smiles("Sn") == ["S", "n"]
+    assert split_smiles("") == []
+
+
+@given(st.text("CNOSPFIclnopsBr[]()=#123%./\\@+-*H", max_size=20))
+def test_splitting_loses_nothing_or_says_where_it_fails(text):
+    try:
+        assert "".join(split_smiles(text)) == text
+    except ValueError as error:
+        at = re.search(r"no symbol starts with '(.*)'$", str(error))
+        assert at
+        assert text.endswith(at[1].replace("\\\\", "\\"))
+
+
+def test_what_has_no_symbols_is_refused():
+    with pytest.raises(ValueError, match="no SMILES: no symbol starts with 'X'"):
+        split_smiles("CCX")
+    with pytest.raises(ValueError, match=r"no symbol starts with '\[nH'"):
+        split_smiles("c1cc[nH")
+    with pytest.raises(ValueError, match="no SELFIES: no symbol starts with 'C'"):
+        split_selfies("[C][C]C")
+
+
+# SELFIES -------------------------------------------------------------------------------------
+
+
+def test_selfies_are_split_as_their_package_does():
+    selfies = pytest.importorskip("selfies")
+    for smiles in molecules("test")[:300]:
+        text = to_selfies(smiles)
+        assert split_selfies(text) == list(selfies.split_selfies(text))
+
+
+def test_selfies_come_back_as_the_same_molecule():
+    pytest.importorskip("selfies")
+    chem = pytest.importorskip("rdkit.Chem")
+    for smiles in molecules("test")[:300]:
+        again = from_selfies(to_selfies(smiles))
+        assert chem.CanonSmiles(again) == chem.CanonSmiles(smiles)
+
+
+@given(st.lists(st.sampled_from(SYMBOLS)))
+def test_every_sequence_of_symbols_is_a_molecule(symbols):
+    pytest.importorskip("selfies")
+    chem = pytest.importorskip("rdkit.Chem")
+    assert chem.MolFromSmiles(from_selfies("".join(symbols))) is not None
+
+
+def test_a_text_that_selfies_cannot_write_is_refused():
+    pytest.importorskip("selfies")
+    with pytest.raises(ValueError, match=r"got 'C\(C', which SELFIES cannot write"):
+        to_selfies("C(C")
+
+
+def test_without_the_package_the_command_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "selfies", None)
+    for call in (to_selfies, from_selfies):
+        with pytest.raises(ImportError, match=r'pip install "aebook\[chem\]"'):
+            call("[C]")
+
+
+# The vocabulary ------------------------------------------------------------------------------
+
+
+def test_the_vocabulary_of_the_shipped_molecules_is_that_of_the_shipped_model():
+    assert " ".join(Vocabulary.of(molecules()).symbols) == (
+        "# ( ) - 1 2 3 4 5 = Br C Cl F N O S [H] [nH] c n o s"
+    )
+
+
+def test_messages_are_symbols_an_end_and_padding():
+    vocabulary = Vocabulary(["C", "Cl", "="])
+    x = vocabulary.encode(["C=CCl", "C"])
+    assert len(vocabulary) == 5
+    assert x.dtype == torch.int64
+    assert x.tolist() == [[2, 4, 2, 3, 1], [2, 1, 0, 0, 0]]
+    assert vocabulary.encode(["C"], 3).tolist() == [[2, 1, 0]]
+    assert vocabulary.decode(x) == ["C=CCl", "C"]
+    # what has no end goes to the last symbol; what starts with it is empty
+    assert vocabulary.decode(torch.tensor([[2, 4, 2], [1, 0, 0]])) == ["C=C", ""]
+
+
+def test_shipped_molecules_come_back():
+    lines = molecules("test")[:500]
+    vocabulary = Vocabulary.of(lines)
+    assert vocabulary.decode(vocabulary.encode(lines)) == lines
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1).map("".join), min_size=1))
+def test_characters_will_do(texts):
+    vocabulary = Vocabulary.of(["abc"], list)
+    assert vocabulary.decode(vocabulary.encode(texts)) == texts
+
+
+def test_the_vocabulary_refuses_what_it_does_not_know():
+    vocabulary = Vocabulary(["C", "="])
+    with pytest.raises(
+        ValueError, match=r"got the symbol 'N' in 'CN', expected one of the 2 .*C ="
+    ):
+        vocabulary.encode(["C", "CN"])
+    with pytest.raises(ValueError, match="got an empty text"):
+        vocabulary.encode(["C", ""])
+    with pytest.raises(ValueError, match="text of 4 symbols, its end included, expected at most 3"):
+        vocabulary.encode(["C", "CCC"], 3)
+    with pytest.raises(ValueError, match=r"got one text, expected a list: \['C'\]"):
+        vocabulary.encode("C")
+    with pytest.raises(ValueError, match="got a symbol twice"):
+        Vocabulary(["C", "C"])
+
+
+# The autoencoder -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained():
+    lines = [line for line in molecules() if len(line) < 26][:192]
+    vocabulary = Vocabulary.of(lines)
+    x = vocabulary.encode(lines)
+    torch.manual_seed(0)
+    objective = variational(len(vocabulary), 8, x.shape[1], hidden=32, beta=0.01)
+    history = aebook.fit(objective, x, epochs=6, lr=1e-2, anneal=warm_up(0.01, 0.25), clip=5.0)
+    return objective, history, vocabulary, x
+
+
+def test_it_learns_to_reconstruct_and_its_terms_are_nats_a_message(trained):
+    objective, history, _, x = trained
+    assert history.loss[-1] < 0.7 * history.loss[0]
+    assert float(objective.weight("kl")) == pytest.approx(0.01)
+    terms = aebook.evaluate(objective, x)
+    model = objective.model
+    with torch.no_grad():
+        z = model.encode(x)
+        log_p = model.decoder(z, x).double().log_softmax(-1)
+    by_hand = [
+        -sum(log_p[n, t, s] for t, s in enumerate(row) if s) for n, row in enumerate(x.tolist())
+    ]
+    assert terms["distance"] == pytest.approx(float(sum(by_hand)) / len(x), rel=1e-4)
+
+
+def test_samples_are_texts_of_the_vocabulary_and_follow_the_generator(trained):
+    objective, _, vocabulary, _ = trained
+    g = torch.Generator()
+    one = sample(objective.model, vocabulary, 20, generator=g.manual_seed(1))
+    assert one == sample(objective.model, vocabulary, 20, generator=g.manual_seed(1))
+    assert len(set(one)) > 15
+    assert {s for text in one for s in split_smiles(text)} <= set(vocabulary.symbols)
+    # nearly without chance, the likeliest symbols
+    z = torch.randn(20, 8, generator=g.manual_seed(2))
+    cold = sample(objective.model, vocabulary, 20, temperature=1e-4, generator=g.manual_seed(2))
+    assert cold == vocabulary.decode(objective.model.decode(z))
+
+
+def test_the_weight_rises_along_a_straight_line():
+    objective = variational(5, 2, 4, hidden=4, beta=0.3)
+    assert float(objective.weight("kl")) == pytest.approx(0.3)
+    seen = []
+    for t in (0, 0.25, 0.5, 0.9):
+        warm_up(0.3)(objective, t)
+        seen.append(float(objective.weight("kl")))
+    assert seen == pytest.approx([0, 0.15, 0.3, 0.3])
+    with pytest.raises(ValueError, match="got until=0"):
+        warm_up(1, 0)
+
+
+def test_it_survives_a_file(trained, tmp_path):
+    objective, _, _, x = trained
+    aebook.save(objective.model, tmp_path / "m.safetensors")
+    again = aebook.load(tmp_path / "m.safetensors")
+    assert torch.equal(again.reconstruct(x), objective.model.reconstruct(x))
+
+
+# The shipped model ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return pretrained.load("molecules"), Vocabulary.of(molecules())
+
+
+def test_the_shipped_model_writes_half_of_the_test_molecules_again(shipped):
+    model, vocabulary = shipped
+    lines = molecules("test")[:300]
+    again = vocabulary.decode(model.reconstruct(vocabulary.encode(lines)))
+    # 0.53 of 2,000; five standard deviations of a share among 300
+    assert sum(a == b for a, b in zip(again, lines, strict=True)) / 300 > 0.53 - 5 * 0.029
+
+
+def test_the_shipped_model_writes_molecules(shipped):
+    chem = pytest.importorskip("rdkit.Chem")
+    base = pytest.importorskip("rdkit.rdBase")
+    lines = sample(*shipped, 300, generator=torch.Generator().manual_seed(0))
+    with base.BlockLogs():
+        valid = sum(bool(line) and chem.MolFromSmiles(line) is not None for line in lines)
+    # 0.43 of 10,000
+    assert valid / 300 > 0.43 - 5 * 0.029
+    assert len(set(lines)) > 290
