@@ -156,11 +156,11 @@ class Decoder(nn.Module):
         """
         if target is None:
             return self._write(z, lambda logits: logits.argmax(-1))
-        _check_messages(target, self.embedding.num_embeddings)
-        told = target[:, :-1]
+        told = self._told(target)
         if self.training and self.forget > 0:
-            told = told.masked_fill(torch.rand(told.shape, device=told.device) < self.forget, 0)
-        told = nn.functional.pad(told, (1, 0), value=PADDING)
+            # nothing stands before the first symbol that could be hidden
+            hidden = torch.rand(told[:, 1:].shape, device=told.device) < self.forget
+            told[:, 1:].masked_fill_(hidden, PADDING)
         return self._read(told, z, self._start(z))[0]
 
     def sample(
@@ -238,6 +238,26 @@ class Decoder(nn.Module):
         first = (log_p / size**alpha).argmax(1)
         return written.view(batch, width, -1)[torch.arange(batch, device=z.device), first]
 
+    def alignment(self, z: Tensor, target: Tensor) -> Tensor:
+        r"""Attention :math:`a_{ts}` of each symbol of a target to each position of the source.
+
+        Parameters
+        ----------
+        z
+            Codes, (B, S, p): the decoder has to have been built with attention.
+        target
+            Messages, int64 (B, T), such as those that it wrote.
+
+        Returns
+        -------
+        Tensor
+            (B, T, S), at least 0; the sum over s is 1.
+        """
+        if not self.attention:
+            raise ValueError("got a decoder without attention, expected one with it")
+        h, _ = self.gru(self.embedding(self._told(target)), self._start(z))
+        return self._attention(h, z)
+
     @torch.no_grad()
     def _write(self, z: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
         """Write symbols, each chosen from its logits, up to the end of each message."""
@@ -258,6 +278,16 @@ class Decoder(nn.Module):
         logits, state = self._read(last.unsqueeze(1), z, state)
         return logits[:, 0], state
 
+    def _told(self, target: Tensor) -> Tensor:
+        """What stands before each symbol of a target."""
+        _check_messages(target, self.embedding.num_embeddings)
+        return nn.functional.pad(target[:, :-1], (1, 0), value=PADDING)
+
+    def _attention(self, h: Tensor, z: Tensor) -> Tensor:
+        """Weights (B, T, S) of the positions of the source, for states (B, T, hidden)."""
+        scores = self.query(h) @ z.transpose(1, 2)
+        return scores.masked_fill(~_present(z).unsqueeze(1), -math.inf).softmax(-1)
+
     def _read(self, told: Tensor, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, T, V) after each of the symbols (B, T), and the state after the last."""
         given = self.embedding(told)
@@ -265,9 +295,7 @@ class Decoder(nn.Module):
             given = torch.cat((given, z.unsqueeze(1).expand(-1, told.shape[1], -1)), -1)
         h, state = self.gru(given, state)
         if self.attention:
-            scores = self.query(h) @ z.transpose(1, 2)
-            weights = scores.masked_fill(~_present(z).unsqueeze(1), -math.inf).softmax(-1)
-            h = self.mix(torch.cat((weights @ z, h), -1)).tanh()
+            h = self.mix(torch.cat((self._attention(h, z) @ z, h), -1)).tanh()
         logits = self.logits(h)
         # padding is no symbol: the probabilities of all messages sum to 1 without it
         logits[..., PADDING] = -math.inf

@@ -26,6 +26,13 @@ def test_every_file_is_the_one_that_was_made_and_is_described(name):
     assert pretrained.SHIPPED[name] in about
 
 
+def test_what_ships_is_small():
+    sizes = {name: (WEIGHTS / f"{name}.safetensors").stat().st_size for name in pretrained.SHIPPED}
+    assert max(size for name, size in sizes.items() if name != "molecules") < 1e6
+    assert sizes["molecules"] < 4e6
+    assert sum(sizes.values()) < 6e6
+
+
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """A package with one model, and the path of its file."""

@@ -115,6 +115,21 @@ def test_attention_does_not_look_at_padding():
     torch.testing.assert_close(made(wider), made(z))
 
 
+def test_the_alignment_is_what_the_logits_are_made_of():
+    made, z = decoder(True), codes(True)
+    target = torch.tensor([[2, 3, 1, 0], [3, 3, 3, 3], [1, 0, 0, 0]])
+    a = made.alignment(z, target)
+    assert a.shape == (3, 4, 5)
+    torch.testing.assert_close(a.sum(-1), torch.ones(3, 4).double())
+    assert (a[0, :, 2:] == 0).all()
+    told = torch.tensor([[0, 2, 3, 1], [0, 3, 3, 3], [0, 1, 0, 0]])
+    h, _ = made.gru(made.embedding(told), made._start(z))
+    logits = made.logits(made.mix(torch.cat((a @ z, h), -1)).tanh())
+    torch.testing.assert_close(logits[..., 1:], made(z, target)[..., 1:])
+    with pytest.raises(ValueError, match="without attention"):
+        decoder().alignment(codes(False), target)
+
+
 @pytest.mark.parametrize("attention", [False, True])
 def test_greedy_takes_the_likeliest_symbol_each_time(attention):
     made, z = decoder(attention), codes(attention)
