@@ -193,6 +193,7 @@ class Batches:
         return batch_size
 
     def _tensor(self, values: Any, least: int, numbers: Tensor | None = None) -> Tensor | _Lazy:
+        given = type(values).__name__
         if isinstance(values, np.memmap) and values.ndim >= least:
             return values
         if sparse.issparse(values) and values.ndim == 2:
@@ -208,7 +209,7 @@ class Batches:
             tensor = torch.as_tensor(values)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
-                f"got {type(values).__name__} as data, expected a tensor, an array, a pair "
+                f"got {given} as data, expected numbers in a tensor, an array, a table, a pair "
                 "(x, target) of these, a Dataset or a DataLoader"
             ) from error
         if tensor.dim() < least:

@@ -664,8 +664,8 @@ def test_bad_arguments_are_refused(x, options, message):
         ((torch.rand(10, 6), torch.rand(9, 6)), "got 10 messages and 9 targets"),
         ((torch.rand(10, 6), torch.rand(10, 5)), r"target of shape \(10, 5\) for a reconstruction"),
         ((torch.rand(10, 6),) * 3, "got 3 parts, expected messages, or a pair"),
-        ("images.npy", "got str as data, expected a tensor, an array"),
-        ({"x": torch.rand(3, 6)}, "got dict as data, expected a tensor"),
+        ("images.npy", "got str as data, expected numbers in a tensor, an array"),
+        ({"x": torch.rand(3, 6)}, "got dict as data, expected numbers in a tensor"),
         (TensorDataset(torch.rand(4, 6), torch.arange(4)), "leave class labels out"),
         (
             DataLoader(TensorDataset(torch.rand(4, 6), torch.arange(4))),

@@ -1,5 +1,53 @@
-"""What autoencoders are used for: retrieval by short codes, and the detection of anomalies."""
+"""What autoencoders are used for, one module each; extras are imported where they are needed."""
 
-from aebook.applications import anomaly, hamming, retrieval, robust
+from aebook.applications import (
+    anomaly,
+    bitstream,
+    compression,
+    compressors,
+    detection,
+    filters,
+    hamming,
+    hanzi,
+    lexicon,
+    molecule_metrics,
+    molecules,
+    ngram,
+    popularity,
+    pretrained,
+    rate_distortion,
+    restoration,
+    retrieval,
+    robust,
+    search,
+    superresolution,
+    taxonomy,
+    translation,
+    words,
+)
 
-__all__ = ["anomaly", "hamming", "retrieval", "robust"]
+__all__ = [
+    "anomaly",
+    "bitstream",
+    "compression",
+    "compressors",
+    "detection",
+    "filters",
+    "hamming",
+    "hanzi",
+    "lexicon",
+    "molecule_metrics",
+    "molecules",
+    "ngram",
+    "popularity",
+    "pretrained",
+    "rate_distortion",
+    "restoration",
+    "retrieval",
+    "robust",
+    "search",
+    "superresolution",
+    "taxonomy",
+    "translation",
+    "words",
+]
