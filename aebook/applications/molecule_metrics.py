@@ -145,6 +145,11 @@ def distances(a: Properties, b: Properties) -> dict[str, float]:
     r"""How far apart two collections are in each property: :math:`\int |F_a(t) - F_b(t)|\, dt`.
 
     The Wasserstein distance of order 1, in the unit of the property. NaN is left out.
+
+    Parameters
+    ----------
+    a, b
+        What :func:`properties` gave for the two.
     """
     found = {}
     for name, x, y in zip(Properties._fields, a, b, strict=True):
