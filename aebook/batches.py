@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
 
 from aebook.checks import check_arguments
-from aebook.parallel import Group
+from aebook.parallel import ALONE, Group
 
 __all__ = ["Batches", "Data"]
 
@@ -58,7 +58,7 @@ class Batches:
         default: int,
         dtype: torch.dtype,
         device: torch.device,
-        members: Group = Group(),  # noqa: B008 - a tuple, which nobody can change
+        members: Group = ALONE,
     ) -> None:
         check_arguments(batch_size=batch_size)
         batch_size = None if batch_size is None else int(batch_size)

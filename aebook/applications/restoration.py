@@ -29,7 +29,7 @@ from aebook.applications.filters import _require, as_image
 from aebook.checks import check_arguments
 from aebook.core import Autoencoder
 
-__all__ = ["by_patches", "cut", "denoiser", "psnr", "random_level", "ssim", "tune"]
+__all__ = ["by_patches", "cut", "denoiser", "passing_on", "psnr", "random_level", "ssim", "tune"]
 
 Parameter = TypeVar("Parameter")
 
@@ -54,18 +54,35 @@ def denoiser(channels: int = 1, width: int = 16, depth: int = 4) -> Autoencoder:
         Convolutions of the encoder, and of the decoder. A pixel is restored from the square of
         4 · depth + 1 pixels around it.
     """
-    check_arguments(channels=channels, width=width, depth=depth)
+    layers, half = passing_on(channels, width, depth), 2 * depth
+    return Autoencoder(nn.Sequential(*layers[:half]), nn.Sequential(*layers[half:]))
+
+
+def passing_on(channels: int, width: int, depth: int, factor: int = 1) -> list[nn.Module]:
+    """The layers of :func:`denoiser`: at the start they return the image, each pixel r² times.
+
+    Parameters
+    ----------
+    channels, width, depth
+        As there.
+    factor
+        r, 1 or more: the last convolution has r² channels for each of the image's.
+    """
+    check_arguments(channels=channels, width=width, depth=depth, factor=factor)
     if width < channels:
         raise ValueError(f"got width={width} for {channels} channels, expected at least as many")
-    widths = (channels, *(width,) * (2 * depth - 1), channels)
+    widths = (channels, *(width,) * (2 * depth - 1), channels * factor**2)
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
+    for n, (inputs, outputs) in enumerate(pairwise(widths), start=1):
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        nn.init.dirac_(convolution.weight.data[:channels])
+        copies = factor**2 if n == 2 * depth else 1
+        with torch.no_grad():
+            passed = convolution.weight[: copies * channels].zero_()
+            for k in range(copies * channels):
+                passed[k, k // copies, 1, 1] = 1
         layers += [convolution, nn.ReLU()]
-    half = 2 * depth
-    return Autoencoder(nn.Sequential(*layers[:half]), nn.Sequential(*layers[half:-1]))
+    return layers[:-1]
 
 
 def random_level(

@@ -15,7 +15,6 @@ Images are tensors or arrays whose last two axes are height and width: (H, W), (
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from aebook.applications.restoration import passing_on
 from aebook.checks import as_array, check_arguments
 from aebook.core import Autoencoder
 
@@ -134,22 +134,8 @@ def upscaler(channels: int = 1, width: int = 24, depth: int = 3, factor: int = 2
     factor
         r, 1 or more.
     """
-    check_arguments(channels=channels, width=width, depth=depth, factor=factor)
-    if width < channels:
-        raise ValueError(f"got width={width} for {channels} channels, expected at least as many")
-    widths = (channels, *(width,) * (2 * depth - 1), channels * factor**2)
-    layers: list[nn.Module] = []
-    for n, (inputs, outputs) in enumerate(pairwise(widths), start=1):
-        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        copies = factor**2 if n == 2 * depth else 1
-        with torch.no_grad():
-            passed = convolution.weight[: copies * channels].zero_()
-            for k in range(copies * channels):
-                passed[k, k // copies, 1, 1] = 1
-        layers += [convolution, nn.ReLU()]
-    half = 2 * depth
-    decoder = nn.Sequential(*layers[half:-1], nn.PixelShuffle(factor))
+    layers, half = passing_on(channels, width, depth, factor), 2 * depth
+    decoder = nn.Sequential(*layers[half:], nn.PixelShuffle(factor))
     return Autoencoder(nn.Sequential(*layers[:half]), decoder)
 
 
