@@ -104,15 +104,23 @@ class Mean:
 
     def __init__(self, epoch: int | None, members: Group = ALONE) -> None:
         self.epoch, self.members = epoch, members
-        self.waiting: list[tuple[int, dict[str, Tensor]]] = []
+        self.names: list[str] = []
+        self.table: Tensor | None = None
+        self.counts: list[int] = []
         self.sums: dict[str, float] = {}
         self.count = 0
 
     def add(self, loss: Loss, samples: int) -> None:
         """Add the loss of a batch of so many samples."""
-        self.waiting.append((samples, {name: term.detach() for name, term in loss.terms.items()}))
-        # reading a value waits for the device, so many are read at once
-        if len(self.waiting) == 256:
+        if self.table is None:
+            self.names = list(loss.terms)
+            # reading a value waits for the device, so many are read at once; kept one by one, they
+            # would lie between the blocks that a step frees, and the next step not fit in there
+            self.table = loss.total.new_empty(256, len(self.names))
+        row = self.table[len(self.counts)]
+        row.copy_(torch.stack([loss.terms[name].detach() for name in self.names]))
+        self.counts.append(samples)
+        if len(self.counts) == len(self.table):
             self._read()
 
     def value(self) -> dict[str, float]:
@@ -127,13 +135,11 @@ class Mean:
         return {"loss": sum(terms.values()), **terms}
 
     def _read(self) -> None:
-        if not self.waiting:
+        if not self.counts:
             return
-        names = list(self.waiting[0][1])
-        table = torch.stack([torch.stack([t[name] for name in names]) for _, t in self.waiting])
-        counts = torch.tensor([samples for samples, _ in self.waiting], dtype=torch.float64)
-        sums = counts @ table.cpu().double()
-        for name, total in zip(names, sums.tolist(), strict=True):
+        counts = torch.tensor(self.counts, dtype=torch.float64)
+        sums = counts @ self.table[: len(counts)].cpu().double()
+        for name, total in zip(self.names, sums.tolist(), strict=True):
             if not math.isfinite(total):
                 where = "" if self.epoch is None else f" in epoch {self.epoch + 1}"
                 raise FloatingPointError(
@@ -141,5 +147,5 @@ class Mean:
                     "or look for values in the data that are far too large"
                 )
             self.sums[name] = self.sums.get(name, 0.0) + total
-        self.count += int(counts.sum())
-        self.waiting.clear()
+        self.count += sum(self.counts)
+        self.counts.clear()
