@@ -47,6 +47,8 @@ class TopK(nn.Module):
         """
         self.k.fill_(_whole(k))
 
+    # which units win is not known before, so a compiler has nothing to fuse here
+    @torch.compiler.disable
     def forward(self, h: Tensor) -> Tensor:
         """The code, (B, n), with k entries of each row of ``h`` (B, n) and zeros."""
         kept = self.top(h)

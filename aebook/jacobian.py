@@ -230,7 +230,8 @@ def _exact(weights: list[Tensor], slopes: list[Diagonal], batch: int) -> Tensor:
     # J = D_L W_L ... D_1 W_1 from the code's side, its transpose from the message's side
     from_code = (weights[::-1], [*slopes[::-1], None])
     from_message = ([weight.T for weight in weights], [None, *slopes])
-    return _product_norm(*min(from_code, from_message, key=_work), batch)
+    cheaper = from_code if _work(from_code) <= _work(from_message) else from_message
+    return _product_norm(*cheaper, batch)
 
 
 def _work(chain: tuple[list[Tensor], list[Diagonal]]) -> int:

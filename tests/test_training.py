@@ -1,4 +1,5 @@
 import copy
+import inspect
 import math
 import random
 import shutil
@@ -469,7 +470,7 @@ def test_compiling_changes_nothing_but_rounding(x, tmp_path, monkeypatch):
     # kernels of other instructions, with a penalty counted twice
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.compiler.reset()
-    ours = make(penalties={"code": (0.0, lambda seen: seen.code.square().sum(1))})
+    ours = make(corruption=noise, penalties={"code": (0.0, lambda seen: seen.code.square().sum(1))})
     theirs = copy.deepcopy(ours)
     anneal = lambda objective, t: objective.set_weight("code", t)  # noqa: E731
     options = {"epochs": 2, "batch_size": 25, "anneal": anneal, "validation": x}
@@ -482,6 +483,18 @@ def test_compiling_changes_nothing_but_rounding(x, tmp_path, monkeypatch):
     assert list(ours.state_dict()) == list(theirs.state_dict())
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_any_number_of_networks_is_compiled(x, monkeypatch):
+    if "recompile_limit" not in inspect.signature(torch.compile).parameters:
+        pytest.skip("this PyTorch has one limit for the whole process")
+    # dynamo alone, which needs no compiler; what it is asked for is what fit asks for
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+        for activation in (nn.ReLU, nn.SiLU, nn.Tanh):
+            objective = aebook.variants.plain((x.shape[1], 3), code=activation)
+            aebook.fit(objective, x, epochs=1, batch_size=25, compile=True)
 
 
 # Seeds and state
