@@ -11,7 +11,9 @@ r"""One equation, one class.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -147,6 +149,7 @@ class Objective(nn.Module):
         self.model = model
         self.corruption = corruption
         self.distance = distance
+        self.autoregressive = getattr(model.decoder, "autoregressive", False)
         self.penalties: dict[str, Penalty] = {}
         for name, (weight, penalty) in (penalties or {}).items():
             if not name.isidentifier() or name in ("distance", "loss"):
@@ -184,7 +187,7 @@ class Objective(nn.Module):
         activations = _layers(model.encoder, corrupted)
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
-        told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
+        told = (target,) if self.autoregressive else ()
         reconstruction = model.decoder(code, *told)
 
         terms = {"distance": self.distance(reconstruction, target)}
@@ -202,7 +205,7 @@ class Objective(nn.Module):
     def forward(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """The loss of a batch: every term averaged over its samples, and their sum."""
         terms = {name: term.mean() for name, term in self.per_sample(x, target).items()}
-        return Loss(torch.stack(list(terms.values())).sum(), terms)
+        return Loss(functools.reduce(operator.add, terms.values()), terms)
 
 
 def _layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:

@@ -104,23 +104,20 @@ class Mean:
 
     def __init__(self, epoch: int | None, members: Group = ALONE) -> None:
         self.epoch, self.members = epoch, members
-        self.names: list[str] = []
-        self.table: Tensor | None = None
-        self.counts: list[int] = []
         self.sums: dict[str, float] = {}
         self.count = 0
+        self.waiting: list[tuple[int, dict[str, Tensor]]] = []
 
     def add(self, loss: Loss, samples: int) -> None:
         """Add the loss of a batch of so many samples."""
-        if self.table is None:
-            self.names = list(loss.terms)
-            # reading a value waits for the device, so many are read at once; kept one by one, they
-            # would lie between the blocks that a step frees, and the next step not fit in there
-            self.table = loss.total.new_empty(256, len(self.names))
-        row = self.table[len(self.counts)]
-        row.copy_(torch.stack([loss.terms[name].detach() for name in self.names]))
-        self.counts.append(samples)
-        if len(self.counts) == len(self.table):
+        if loss.total.is_cpu:
+            # read at once: kept, the small numbers would lie between the large blocks that a step
+            # frees, and the next step not fit in there
+            self._add({name: term.item() for name, term in loss.terms.items()}, samples)
+            return
+        self.waiting.append((samples, {name: term.detach() for name, term in loss.terms.items()}))
+        # reading a value waits for the device, so many are read at once
+        if len(self.waiting) == 256:
             self._read()
 
     def value(self) -> dict[str, float]:
@@ -135,17 +132,21 @@ class Mean:
         return {"loss": sum(terms.values()), **terms}
 
     def _read(self) -> None:
-        if not self.counts:
+        if not self.waiting:
             return
-        counts = torch.tensor(self.counts, dtype=torch.float64)
-        sums = counts @ self.table[: len(counts)].cpu().double()
-        for name, total in zip(self.names, sums.tolist(), strict=True):
-            if not math.isfinite(total):
+        names = list(self.waiting[0][1])
+        table = torch.stack([torch.stack([t[name] for name in names]) for _, t in self.waiting])
+        for (samples, _), row in zip(self.waiting, table.tolist(), strict=True):
+            self._add(dict(zip(names, row, strict=True)), samples)
+        self.waiting.clear()
+
+    def _add(self, terms: dict[str, float], samples: int) -> None:
+        for name, value in terms.items():
+            if not math.isfinite(value):
                 where = "" if self.epoch is None else f" in epoch {self.epoch + 1}"
                 raise FloatingPointError(
                     f"the term {name!r} is no longer finite{where}: lower lr, clip gradients, "
                     "or look for values in the data that are far too large"
                 )
-            self.sums[name] = self.sums.get(name, 0.0) + total
-        self.count += sum(self.counts)
-        self.counts.clear()
+            self.sums[name] = self.sums.get(name, 0.0) + samples * value
+        self.count += samples

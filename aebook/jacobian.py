@@ -86,7 +86,8 @@ def squared_norm(
     """
     _check_kind(kind, probes)
     if isinstance(encoder, Chain):
-        encoder._check(x)
+        encoder._check_shape(x)
+        encoder._check_dtype(x)
     layers = _linear_layers(encoder) if x.dim() == 2 else None
     # in the precision of the weights, since squares soon leave the range of float16
     with torch.autocast(x.device.type, enabled=False):

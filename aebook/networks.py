@@ -44,12 +44,16 @@ class Chain(nn.Sequential):
 
     def layers(self, x: Tensor) -> tuple[Tensor, ...]:
         """The outputs :math:`h_1, h_2, …` of all layers for a batch of shape ``(B, *shape)``."""
-        self._check(x)
-        outputs = []
-        for layer in self:
-            x = layer(x)
-            outputs.append(x)
-        return tuple(outputs)
+        self._check_shape(x)
+        outputs = [x]
+        try:
+            for layer in self:
+                outputs.append(layer(outputs[-1]))
+        except RuntimeError:
+            # asking beforehand would cost as much as a small layer
+            self._check_dtype(x)
+            raise
+        return tuple(outputs[1:])
 
     def __getitem__(self, index: int | slice) -> nn.Module:
         """A layer; for a slice, its layers in a row, which no longer check their input."""
@@ -57,7 +61,7 @@ class Chain(nn.Sequential):
             return nn.Sequential(*list(self)[index])
         return super().__getitem__(index)
 
-    def _check(self, x: Tensor) -> None:
+    def _check_shape(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise ValueError(f"got {type(x).__name__}, expected a tensor: use torch.as_tensor(...)")
         if x.shape[1:] != self.shape or x.dim() == 0:
@@ -66,6 +70,8 @@ class Chain(nn.Sequential):
                 f"got a batch of shape {tuple(x.shape)}, expected ({expected}): "
                 "reshape the data, or build the network for this shape"
             )
+
+    def _check_dtype(self, x: Tensor) -> None:
         # a tied decoder without biases has no parameter of its own
         dtype = next((p.dtype for p in self.parameters()), x.dtype)
         if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
@@ -74,7 +80,9 @@ class Chain(nn.Sequential):
                 if x.is_floating_point()
                 else "convert it, and divide bytes by 255"
             )
-            raise ValueError(f"got a batch of dtype {x.dtype}, expected {dtype}: {advice}")
+            raise ValueError(
+                f"got a batch of dtype {x.dtype}, expected {dtype}: {advice}"
+            ) from None
 
 
 class Standardised(nn.BatchNorm1d):

@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -81,9 +82,8 @@ def test_a_mean_weighs_batches_by_their_samples(batches):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_mean_names_the_term_that_is_not_finite(bad, epoch, where):
     mean = Mean(epoch)
-    mean.add(loss(distance=1.0, kl=bad), 3)
     with pytest.raises(FloatingPointError, match=r"'kl' is no longer finite.*") as caught:
-        mean.value()
+        mean.add(loss(distance=1.0, kl=bad), 3)
     assert where in str(caught.value)
 
 
@@ -96,3 +96,19 @@ def test_a_mean_notices_early_in_a_long_epoch():
 
     with pytest.raises(FloatingPointError):
         add_many()
+
+
+def test_means_that_wait_for_a_device_are_those_read_at_once():
+    rng = np.random.default_rng(0)
+    at_once, waiting = Mean(None), Mean(None)
+    for samples in rng.integers(1, 9, 600).tolist():
+        values = torch.from_numpy(rng.standard_normal(2).astype(np.float32))
+        terms = dict(zip(("distance", "kl"), values, strict=True))
+        at_once.add(Loss(values.sum(), terms), samples)
+        # a total that says it is elsewhere
+        waiting.add(Loss(SimpleNamespace(is_cpu=False), terms), samples)
+    assert waiting.count < at_once.count
+    assert waiting.value() == at_once.value()
+    waiting.add(Loss(SimpleNamespace(is_cpu=False), {"distance": torch.tensor(math.nan)}), 1)
+    with pytest.raises(FloatingPointError, match="distance"):
+        waiting.value()
