@@ -8,6 +8,7 @@ CHAPTER ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RIVALS := $(VENV)/.rivals
 PYTEST := $(BIN)/python -m pytest
 
 # One thread per process: the same results on every machine, and no fight over shared cores.
@@ -34,7 +35,7 @@ help:
 	@echo "make test      lint, package, chapters, book, pages"
 	@echo "make refresh   run the chapters and store their outputs (CHAPTER=path for one)"
 	@echo "make format    rewrite the code in the house style"
-	@echo "make bench     run the benchmarks"
+	@echo "make bench     run the benchmarks, an hour or so, and keep what came out"
 	@echo "make clean     remove what was built (distclean: the environment too)"
 
 env: $(STAMP)
@@ -61,6 +62,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): needs the network once, and a few minutes ..."
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test]' || \
 	  { echo "The installation failed; the message above says why. It needs the network once." >&2; exit 1; }
+	@touch $@
+
+# The libraries that only the benchmarks compare with.
+$(RIVALS): $(STAMP)
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@
 
 # An incremental build can pass over an error, so every build is a fresh one.
@@ -103,12 +109,18 @@ test-pages: $(STAMP)
 refresh: $(STAMP)
 	$(BIN)/python tools/refresh.py $(CHAPTER)
 
-bench: $(STAMP)
-	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+# With all instructions of the processor: here only time counts. What came out goes into the package,
+# from which the book reads it.
+bench: $(RIVALS)
+	@for script in $(filter-out benchmarks/measure.py,$(wildcard benchmarks/*.py)); do \
+	  echo "$$script"; \
+	  env -u ATEN_CPU_CAPABILITY -u MKL_CBWR -u ONEDNN_MAX_CPU_ISA -u OPENBLAS_CORETYPE \
+	    $(BIN)/python $$script --record || exit 1; \
+	done
 
-pins: $(STAMP)
+pins: $(RIVALS)
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
-	@touch $(STAMP)
+	@touch $(STAMP) $(RIVALS)
 
 clean:
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

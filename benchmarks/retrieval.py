@@ -20,9 +20,8 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-import torch
+from measure import Row, arguments, medians, report, rounded, turns
 from numpy.typing import NDArray
-from sparse_decode import turns
 
 from aebook.applications.hamming import HammingIndex, pack
 
@@ -70,8 +69,8 @@ def check(index: HammingIndex, flat: faiss.IndexBinaryFlat, queries: Codes, k: i
     return int(limits[-1])
 
 
-def measure(codes: Codes, queries: Codes, options: argparse.Namespace) -> None:
-    """Print the table of one collection."""
+def measure(kind: str, codes: Codes, queries: Codes, options: argparse.Namespace) -> list[Row]:
+    """Times and memory of one collection."""
     before = resident()
     index = HammingIndex(options.bits)
     index.add(codes)
@@ -81,58 +80,48 @@ def measure(codes: Codes, queries: Codes, options: argparse.Namespace) -> None:
     flat.add(codes)
     hits = check(index, flat, queries, max(options.k))
 
-    print(f"{hits} entries within radius 2\n")
-    print("| what | HammingIndex | faiss, flat | HammingIndex / faiss |")
-    print("|---|---:|---:|---:|")
+    rows = []
     for k in options.k:
         work = {
             "ours": functools.partial(index.search, queries, k),
             "faiss": functools.partial(flat.search, queries, k),
         }
-        ms = turns(work, options.rounds)
-        ratio = ms["ours"] / ms["faiss"]
-        print(f"| {k} nearest | {ms['ours']:.0f} | {ms['faiss']:.0f} | {ratio:.2f} |", flush=True)
+        ms = medians(turns(work, options.rounds), 1e-3)
+        rows.append((f"{k} nearest", "ms", ms["ours"], ms["faiss"]))
     work = {
         "table": lambda: index.within(queries, 2),
         "scan": lambda: index.scan(queries, 2),
         "faiss": lambda: flat.range_search(queries, 3),
     }
-    ms = turns(work, options.rounds)
-    for name in ("scan", "table"):
-        print(
-            f"| within radius 2, {name} | {ms[name]:.1f} | {ms['faiss']:.0f} "
-            f"| {ms[name] / ms['faiss']:.3f} |"
-        )
-    fastest, packed = min(ms["scan"], ms["faiss"]), codes.nbytes + 8 * len(codes)
-    print(
-        f"\nThe table is {fastest / ms['table']:.0f} times as fast as the faster scan. Memory: "
-        f"{size / packed:.3f} times the packed codes and ids; the process grew by "
-        f"{grown / packed:.3f} times.",
-        flush=True,
-    )
+    ms = medians(turns(work, options.rounds), 1e-3)
+    rows.append((f"within radius 2, scan ({hits} entries)", "ms", ms["scan"], ms["faiss"]))
+    fastest = min(ms["scan"], ms["faiss"])
+    rows.append(("within radius 2, table against the faster scan", "ms", ms["table"], fastest))
+    packed = (codes.nbytes + 8 * len(codes)) / 1e6
+    rows.append(("memory against packed codes and ids", "MB", size / 1e6, packed))
+    rows.append(("growth of the process, against the same", "MB", grown / 1e6, packed))
+    return [
+        {
+            "codes": kind,
+            "what": what,
+            "unit": unit,
+            "HammingIndex": rounded(ours),
+            "rival": rounded(theirs),
+            "ratio": rounded(ours / theirs),
+        }
+        for what, unit, ours, theirs in rows
+    ]
 
 
 def main() -> None:
     """Measure both collections."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--codes", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=1000)
-    parser.add_argument("--bits", type=int, default=64, help="a multiple of 8, for faiss")
-    parser.add_argument("--k", type=int, nargs="+", default=[1, 10, 100])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = arguments(__doc__, codes=1_000_000, queries=1000, bits=64, k=[1, 10, 100], rounds=5)
     faiss.omp_set_num_threads(options.threads)
-
-    print(
-        f"NumPy {np.__version__}, faiss {faiss.__version__}, {options.threads} thread(s): "
-        f"{options.queries} queries to {options.codes} codes of {options.bits} bits; ms, medians "
-        f"of {options.rounds} rounds"
-    )
+    rows = []
     for make in (random, clustered):
-        print(f"\n{make.__name__.capitalize()} codes, ", end="")
-        measure(*make(np.random.default_rng(0), options), options)
+        data = make(np.random.default_rng(0), options)
+        rows += measure(make.__name__, *data, options)
+    report("retrieval", rows, options, faiss=faiss.__version__, numpy=np.__version__)
 
 
 if __name__ == "__main__":

@@ -9,34 +9,14 @@ outputs and gradients.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from measure import arguments, medians, report, rounded, turns
 from torch import Tensor, nn
 
 import aebook
 from aebook.sparse import SparseLinear
-
-
-def clock() -> float:
-    """Seconds of processor time on one thread, of wall time on more."""
-    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
-
-
-def turns(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each piece of work; they take turns, and in going first."""
-    seconds: dict[str, list[float]] = {name: [] for name in work}
-    for number in range(rounds + 1):
-        for name in list(work) if number % 2 else list(work)[::-1]:
-            started = clock()
-            work[name]()
-            # the first round only warms up
-            if number:
-                seconds[name].append(clock() - started)
-    return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
 
 
 def decoders(codes: Tensor, m: int) -> tuple[dict[str, Callable[[], object]], ...]:
@@ -87,24 +67,10 @@ def steps(x: Tensor, n: int, k: int) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     """Measure every width and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--units", type=int, nargs="+", default=[4096, 16384, 65536])
-    parser.add_argument("--k", type=int, default=32)
-    parser.add_argument("--outputs", type=int, default=784)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = arguments(__doc__, units=[4096, 16384, 65536], k=32, outputs=784, batch=128, rounds=9)
     torch.manual_seed(0)
-
-    print(
-        f"PyTorch {torch.__version__}, {options.threads} thread(s), batch {options.batch}, "
-        f"k = {options.k}, {options.outputs} outputs; ms, medians of {options.rounds} rounds\n"
-    )
-    print("| code units | what | dense | sparse | dense / sparse |")
-    print("|---:|---|---:|---:|---:|")
     x = torch.rand(options.batch, options.outputs)
+    rows = []
     for n in options.units:
         codes = aebook.bottlenecks.TopK(options.k)(torch.randn(options.batch, n))
         forward, both = decoders(codes, options.outputs)
@@ -113,12 +79,17 @@ def main() -> None:
             ("decoder, forward + backward", both),
             ("step of training with Adam", steps(x, n, options.k)),
         ):
-            ms = turns(work, options.rounds)
-            print(
-                f"| {n} | {what} | {ms['dense']:.1f} | {ms['sparse']:.1f} "
-                f"| {ms['dense'] / ms['sparse']:.1f} |",
-                flush=True,
+            ms = medians(turns(work, options.rounds), 1e-3)
+            rows.append(
+                {
+                    "units": n,
+                    "what": what,
+                    "dense_ms": rounded(ms["dense"]),
+                    "sparse_ms": rounded(ms["sparse"]),
+                    "dense/sparse": rounded(ms["dense"] / ms["sparse"]),
+                }
             )
+    report("sparse_decode", rows, options)
 
 
 if __name__ == "__main__":
