@@ -11,6 +11,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
@@ -236,14 +237,76 @@ def test_grid_search_in_a_pipeline():
 
 
 @each
-def test_sparse_and_infinite_input_is_refused(estimator):
-    with pytest.raises(TypeError, match="Sparse data was passed"):
-        clone(estimator).fit(sparse.csr_array(table()))
+def test_infinite_input_is_refused(estimator):
     for bad in (np.nan, np.inf):
         x = table()
         x[3, 2] = bad
         with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
             clone(estimator).fit(x)
+
+
+@undecided
+@each
+def test_a_sparse_matrix_is_refused_where_scaling_would_fill_it(estimator):
+    x = sparse.csr_array(table())
+    with pytest.raises(TypeError, match=r"got a sparse matrix with scale=True.*scale=False"):
+        clone(estimator).fit(x)
+    fitted = clone(estimator).fit(table())
+    if isinstance(fitted, ConcreteFeatureSelector):
+        # it takes columns out and scales nothing
+        np.testing.assert_array_equal(output(fitted, x).toarray(), output(fitted, table()))
+    else:
+        with pytest.raises(TypeError, match=r"got a sparse matrix with scale=True"):
+            output(fitted, x)
+
+
+@undecided
+@each
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sparse_matrix_says_what_the_dense_one_says(estimator, form, dtype):
+    g = np.random.default_rng(0)
+    x = (g.random((90, 12)) * (g.random((90, 12)) < 0.2)).astype(dtype)
+    x[:3] = 0
+    ours, theirs = (clone(estimator).set_params(scale=False) for _ in range(2))
+    ours.fit(form(x))
+    theirs.fit(x)
+    found = output(ours, form(x))
+    found = found.toarray() if sparse.issparse(found) else found
+    np.testing.assert_array_equal(found, output(theirs, x))
+    if isinstance(ours, AutoencoderTransformer):
+        assert ours.score(form(x)) == theirs.score(x)
+        ours.partial_fit(form(x))
+        np.testing.assert_array_equal(ours.transform(x), theirs.partial_fit(x).transform(x))
+
+
+def test_a_sparse_matrix_may_go_to_a_sigmoid():
+    x = sparse.random_array((60, 9), density=0.3, rng=np.random.default_rng(0), format="csr")
+    over = x * 1.5
+    options = {"output": "sigmoid", "scale": False, "random_state": 0, **SMALL}
+    sparsely = AutoencoderTransformer(2, **options).fit(x)
+    np.testing.assert_array_equal(
+        sparsely.transform(x), AutoencoderTransformer(2, **options).fit(x.toarray()).transform(x)
+    )
+    with pytest.raises(ValueError, match=r"for values from 0 to 1\..*expected values in \[0, 1\]"):
+        AutoencoderTransformer(2, **options).fit(over)
+
+
+def test_words_of_texts_go_straight_into_a_pipeline():
+    texts, labels = [], []
+    for topic, words in enumerate(("cat dog fox hen", "oak elm fir ash", "red tan sky jet")):
+        g = np.random.default_rng(topic)
+        for _ in range(30):
+            texts.append(" ".join(g.choice(words.split(), 3)))
+            labels.append(topic)
+    pipeline = make_pipeline(
+        TfidfVectorizer(),
+        AutoencoderTransformer(2, scale=False, epochs=60, random_state=0),
+        LogisticRegression(),
+    )
+    assert pipeline.fit(texts, labels).score(texts, labels) == 1
+    hasher = make_pipeline(TfidfVectorizer(), SemanticHashTransformer(8, scale=False, **SMALL))
+    assert hasher.fit_transform(texts).shape == (90, 8)
 
 
 @each

@@ -104,11 +104,19 @@ def test_similar_messages_get_similar_codes():
     assert np.corrcoef(hamming[above], euclid[above])[0, 1] > 0.5
 
 
+def test_the_hasher_takes_a_sparse_matrix():
+    torch.manual_seed(0)
+    model = aebook.variants.binary((12, 5)).model
+    x = sparse.random_array((40, 12), density=0.3, rng=np.random.default_rng(0), format="csr")
+    hasher = SemanticHasher(model, x)
+    np.testing.assert_array_equal(hasher.bits(x), SemanticHasher(model, x.toarray()).bits(x))
+
+
 def test_the_hasher_refuses_what_it_cannot_take():
     objective = aebook.variants.binary((12, 5))
     with pytest.raises(ValueError, match=r"for an objective give objective\.model"):
         SemanticHasher(objective, torch.rand(3, 12))
-    with pytest.raises(ValueError, match=r"expected \(N, \.\.\.\) with N > 0"):
+    with pytest.raises(ValueError, match="got no data"):
         SemanticHasher(objective.model, torch.rand(0, 12))
     with pytest.raises(ValueError, match=r"for a single message use x\[None\]"):
         SemanticHasher(objective.model, torch.rand(12))

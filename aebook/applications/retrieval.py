@@ -54,7 +54,8 @@ class SemanticHasher:
         :class:`aebook.bottlenecks.Binary` bottleneck h is what the bottleneck takes, for any other
         the code itself.
     x
-        The collection, (N, ...), or a good sample of it.
+        The collection, (N, ...), or a good sample of it. As everywhere in this class, a tensor, an
+        array or a sparse matrix.
 
     Attributes
     ----------
@@ -80,19 +81,9 @@ class SemanticHasher:
         return pack(self.bits(x))
 
     def _activities(self, x: ArrayLike) -> np.ndarray:
-        model, parameter = self.model, next(self.model.parameters())
-        x = torch.as_tensor(x)
-        if x.dim() < 2 or len(x) == 0:
-            raise ValueError(
-                f"got messages of shape {tuple(x.shape)}, expected (N, ...) with N > 0: "
-                "for a single message use x[None]"
-            )
-        if not x.isfinite().all():
-            raise ValueError(
-                "the messages have NaN or infinite values; expected finite ones: "
-                "clean the data or fill what is missing first"
-            )
-        h = as_array(in_pieces(model, x.to(parameter.dtype), CHUNK, self._chunk))
+        if not issparse(x):
+            x = torch.as_tensor(x).to(next(self.model.parameters()).dtype)
+        h = as_array(in_pieces(self.model, x, CHUNK, self._chunk))
         if h.ndim != 2:
             raise ValueError(f"got codes of shape {h.shape}, expected (N, p): flatten them first")
         return h

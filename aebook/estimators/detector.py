@@ -28,7 +28,8 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
     r"""Outliers are what an autoencoder reconstructs badly: score :math:`-\|x' - x\|^2`.
 
     The error is that of scaled features, summed. As everywhere in scikit-learn, and other than in
-    :mod:`aebook.applications.anomaly`, a higher score is a more ordinary sample.
+    :mod:`aebook.applications.anomaly`, a higher score is a more ordinary sample. With
+    ``scale=False`` samples may be a sparse matrix.
 
     Parameters
     ----------

@@ -23,7 +23,8 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     Samples with like contents get codes that differ in few bits (Salakhutdinov & Hinton 2009). The
     thresholds :math:`t_j` are medians over the samples of ``fit``, so that every bit divides them
-    in half: see :class:`aebook.applications.retrieval.SemanticHasher`.
+    in half: see :class:`aebook.applications.retrieval.SemanticHasher`. With ``scale=False`` samples
+    may be a sparse matrix, such as the words of texts.
 
     Parameters
     ----------

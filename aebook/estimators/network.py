@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from aebook import corruptions, variants
+from aebook.applications.scoring import in_pieces
 from aebook.checks import check_arguments
 from aebook.core import Objective
 from aebook.distances import Gaussian, bernoulli
@@ -22,8 +24,10 @@ from aebook.history import History
 from aebook.randomness import seeded
 from aebook.training import fit
 
-__all__ = ["NetworkEstimator", "hidden_layers", "in_chunks", "make_objective", "unit_interval"]
+__all__ = ["NetworkEstimator", "Table", "hidden_layers", "make_objective", "unit_interval"]
 
+#: Samples (N, m), dense or sparse.
+Table = np.ndarray | sparse.csr_array | sparse.csr_matrix
 #: Samples that pass through a network at once.
 CHUNK = 4096
 
@@ -59,7 +63,7 @@ class NetworkEstimator(BaseEstimator):
     history_: History
     scaler_: StandardScaler | None
 
-    def _begin(self, x: np.ndarray, make: Callable[[int], Objective]) -> None:
+    def _begin(self, x: Table, make: Callable[[int], Objective]) -> None:
         """Learn the scaling of a table and build the networks for its number of features."""
         check_arguments(epochs=self.epochs, batch_size=self.batch_size, lr=self.lr)
         # a stream of its own, which successive calls of partial_fit go on drawing from
@@ -71,7 +75,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _train(
         self,
-        s: np.ndarray,
+        s: Table,
         epochs: int,
         *,
         anneal: Callable[[Objective, float], None] | None = None,
@@ -95,7 +99,7 @@ class NetworkEstimator(BaseEstimator):
                 self.objective_,
                 s,
                 epochs=epochs,
-                batch_size=min(self.batch_size, len(s)),
+                batch_size=min(self.batch_size, s.shape[0]),
                 lr=self.lr,
                 optimizer=adam,
                 anneal=anneal,
@@ -114,16 +118,32 @@ class NetworkEstimator(BaseEstimator):
     def _seed(self) -> int:
         return int(self._random_state.randint(np.iinfo(np.int32).max))
 
-    def _table(self, X: ArrayLike, reset: bool) -> np.ndarray:
+    def _table(self, X: ArrayLike, reset: bool) -> Table:
         """Samples (N, m) in float32, if that is what they are in, or else float64."""
         if not reset:
             check_is_fitted(self, "objective_")
-        return validate_data(self, X, reset=reset, dtype=(np.float64, np.float32))
+        if self.scale and sparse.issparse(X):
+            raise TypeError(
+                "got a sparse matrix with scale=True, which would fill its zeros: give "
+                "scale=False, with a MaxAbsScaler before it if features differ in scale, or "
+                "X.toarray()"
+            )
+        kinds = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
+        return validate_data(self, X, reset=reset, **kinds)
 
-    def _scaled(self, x: np.ndarray) -> np.ndarray:
+    def _scaled(self, x: Table) -> Table:
         """What the network sees of samples (N, m), in float64."""
         x = x.astype(np.float64)
         return x if self.scaler_ is None else self.scaler_.transform(x, copy=False)
+
+    def _applied(self, function: Callable[[Tensor], Tensor], x: Table) -> np.ndarray:
+        """A part of the model applied to samples (N, m), a few thousand at a time."""
+        return in_pieces(self.objective_, x, CHUNK, function).numpy()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = not self.scale
+        return tags
 
 
 def make_objective(
@@ -178,7 +198,7 @@ def hidden_layers(sizes: Any) -> tuple[int, ...]:
     return whole
 
 
-def unit_interval(x: np.ndarray, output: str, scale: bool) -> np.ndarray:
+def unit_interval(x: Table, output: str, scale: bool) -> Table:
     """Refuse samples that a sigmoid output cannot reproduce; clip what rounding left outside."""
     if output != "sigmoid":
         return x
@@ -192,12 +212,11 @@ def unit_interval(x: np.ndarray, output: str, scale: bool) -> np.ndarray:
             f"got output='sigmoid' for values from {x.min():.4g} to {x.max():.4g}, expected "
             "values in [0, 1]: scale them with MinMaxScaler(clip=True), or give output='linear'"
         )
+    if sparse.issparse(x):
+        x = x.copy()
+        x.data = x.data.clip(0, 1)
+        return x
     return x.clip(0, 1)
-
-
-def in_chunks(function: Callable[[Tensor], Tensor], x: np.ndarray) -> np.ndarray:
-    """Apply a part of a model to samples (N, m), a few thousand at a time."""
-    return torch.cat([function(part) for part in torch.from_numpy(x).split(CHUNK)]).numpy()
 
 
 def _named(what: str, name: Any, known: dict[str, Any]) -> Any:

@@ -31,7 +31,8 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
     :math:`\prod_i P_i(j_i)` of the nodes' probabilities, which is the nodes' own wherever these
     differ (Kuhn 1955).
 
-    Training finds a local optimum, which can be the same one from every seed.
+    Training finds a local optimum, which can be the same one from every seed. With ``scale=False``
+    samples may be a sparse matrix.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
@@ -17,7 +18,6 @@ from aebook.core import Objective
 from aebook.estimators.network import (
     NetworkEstimator,
     hidden_layers,
-    in_chunks,
     make_objective,
     unit_interval,
 )
@@ -30,7 +30,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     r"""Codes of an autoencoder, :math:`z = b(E_φ(x))`, and reconstructions :math:`D_θ(z)`.
 
     A nonlinear relative of ``sklearn.decomposition.PCA``. Codes have no order and no fixed
-    scale, and another seed gives others. Float32 comes out as float32, all else as float64.
+    scale, and another seed gives others. Float32 comes out as float32, all else as float64. With
+    ``scale=False`` samples may be a sparse matrix, which is made dense a batch at a time.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Codes (N, p) of samples (N, m)."""
         x = self._table(X, reset=False)
-        return in_chunks(self.objective_.model.encode, self._scaled(x)).astype(x.dtype)
+        return self._applied(self.objective_.model.encode, self._scaled(x)).astype(x.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Samples (N, m), in the unit of the data, that codes (N, p) stand for."""
@@ -146,7 +147,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 f"got codes of {z.shape[1]} numbers, expected {self._n_features_out}, as many as "
                 "transform returns"
             )
-        x = in_chunks(self.objective_.model.decode, z.astype(np.float64))
+        x = self._applied(self.objective_.model.decode, z.astype(np.float64))
         x = x if self.scaler_ is None else self.scaler_.inverse_transform(x)
         return x.astype(z.dtype)
 
@@ -157,7 +158,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         least 2. A perfect copy has 1, the mean of the samples 0: see :func:`aebook.metrics.fvu`.
         """
         s = self._scaled(self._table(X, reset=False))
-        x = in_chunks(self.objective_.model.reconstruct, s)
+        x = self._applied(self.objective_.model.reconstruct, s)
+        s = s.toarray() if sparse.issparse(s) else s
         return 1 - fvu(torch.from_numpy(x), torch.from_numpy(s))
 
     def _objective(self, m: int) -> Objective:
