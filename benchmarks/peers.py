@@ -33,6 +33,7 @@ from pathlib import Path
 import torch
 from measure import Row, arguments, clock, report, rounded
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import aebook
@@ -75,7 +76,7 @@ def by_hand(begin: list[Tensor], x: Tensor, epochs: int, batch: int, seed: int) 
     for _ in range(epochs):
         for chosen in torch.randperm(len(x)).split(batch):
             given = x[chosen]
-            loss = (model(given) - given).square().sum(1).mean()
+            loss = F.mse_loss(model(given), given, reduction="none").sum(1).mean()
             loss.backward()
             optimiser.step()
             optimiser.zero_grad()
