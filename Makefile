@@ -35,7 +35,7 @@ help:
 	@echo "make test      lint, package, chapters, book, pages"
 	@echo "make refresh   run the chapters and store their outputs (CHAPTER=path for one)"
 	@echo "make format    rewrite the code in the house style"
-	@echo "make bench     run the benchmarks, an hour or so, and keep what came out"
+	@echo "make bench     run the benchmarks, forty minutes or so, and keep what came out"
 	@echo "make clean     remove what was built (distclean: the environment too)"
 
 env: $(STAMP)
