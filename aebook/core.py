@@ -149,7 +149,6 @@ class Objective(nn.Module):
         self.model = model
         self.corruption = corruption
         self.distance = distance
-        self.autoregressive = getattr(model.decoder, "autoregressive", False)
         self.penalties: dict[str, Penalty] = {}
         for name, (weight, penalty) in (penalties or {}).items():
             if not name.isidentifier() or name in ("distance", "loss"):
@@ -187,7 +186,7 @@ class Objective(nn.Module):
         activations = _layers(model.encoder, corrupted)
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
-        told = (target,) if self.autoregressive else ()
+        told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
         reconstruction = model.decoder(code, *told)
 
         terms = {"distance": self.distance(reconstruction, target)}

@@ -19,24 +19,21 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from measure import Row, arguments, report, rounded, turns
+from measure import Row, arguments, in_turn, report, rounded, turns
 from torch import Tensor, nn
 
 import aebook
 
 WIDE, NARROW = (784, 256, 32), (36, 64, 32, 8)
-MAKE: dict[str, tuple[tuple[int, ...], Callable[[], aebook.Objective]]] = {
-    "plain": (WIDE, lambda: aebook.variants.plain(WIDE)),
-    "denoising": (WIDE, lambda: aebook.variants.denoising(WIDE, aebook.corruptions.masking(0.3))),
-    "sparse": (WIDE, lambda: aebook.variants.sparse(WIDE, 0.1)),
-    "k-sparse": (WIDE, lambda: aebook.variants.k_sparse((784, 256), 25)),
-    "contractive": (
-        WIDE,
-        lambda: aebook.variants.contractive(WIDE, 0.1, code=nn.Sigmoid),
-    ),
-    "variational": (WIDE, lambda: aebook.variants.variational(WIDE)),
-    "plain, 36 columns": (NARROW, lambda: aebook.variants.plain(NARROW)),
-    "variational, 36 columns": (NARROW, lambda: aebook.variants.variational(NARROW)),
+MAKE: dict[str, Callable[[], aebook.Objective]] = {
+    "plain": lambda: aebook.variants.plain(WIDE),
+    "denoising": lambda: aebook.variants.denoising(WIDE, aebook.corruptions.masking(0.3)),
+    "sparse": lambda: aebook.variants.sparse(WIDE, 0.1),
+    "k-sparse": lambda: aebook.variants.k_sparse((784, 256), 25),
+    "contractive": lambda: aebook.variants.contractive(WIDE, 0.1, code=nn.Sigmoid),
+    "variational": lambda: aebook.variants.variational(WIDE),
+    "plain, 36 columns": lambda: aebook.variants.plain(NARROW),
+    "variational, 36 columns": lambda: aebook.variants.variational(NARROW),
 }
 WAYS = {
     "as it is": {},
@@ -67,13 +64,14 @@ def products(objective: aebook.Objective, x: Tensor, batch: int) -> Callable[[],
 
 def measure(name: str, x: Tensor, batch: int, epochs: int, rounds: int) -> list[Row]:
     """All ways of training one objective."""
-    width, make = MAKE[name]
-    x = x[:, : width[0]].contiguous()
+    make = MAKE[name]
+    (width,) = make().model.encoder.shape
+    x = x[:, :width].contiguous()
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     compilation: dict[str, float] = {}
     loss: dict[str, float] = {}
     for number in range(rounds):
-        for way in list(WAYS) if number % 2 else reversed(WAYS):
+        for way in in_turn(WAYS, number):
             torch.manual_seed(0)
             options = {"epochs": 1 + epochs, "batch_size": batch, "device": "cpu"}
             with warnings.catch_warnings():

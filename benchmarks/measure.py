@@ -8,16 +8,17 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 RECORDS = Path(str(resources.files("aebook.timings")))
 
 Row = dict[str, Any]
+Name = TypeVar("Name")
 
 
 def arguments(description: str | None, **defaults: Any) -> argparse.Namespace:
@@ -41,11 +42,16 @@ def clock() -> float:
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
+def in_turn(names: Iterable[Name], number: int) -> list[Name]:
+    """Contestants in the order of a round: backwards in the first, forwards in the next."""
+    return list(names)[:: 1 if number % 2 else -1]
+
+
 def turns(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each piece of work in each round; they take turns, also in going first."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):
-        for name in list(work) if number % 2 else reversed(work):
+        for name in in_turn(work, number):
             started = clock()
             work[name]()
             # the first round only warms up
@@ -57,6 +63,16 @@ def turns(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[
 def medians(seconds: dict[str, list[float]], unit: float = 1.0) -> dict[str, float]:
     """Median of each, in multiples of a unit: 1e-3 for milliseconds."""
     return {name: statistics.median(values) / unit for name, values in seconds.items()}
+
+
+def status(field: str) -> int:
+    """Bytes of this process's memory by one of Linux's accounts; 0 where there is none.
+
+    ``"VmRSS"``: held. ``"VmHWM"``: most held. ``"RssAnon"``: held and not mapped from a file.
+    """
+    path = Path("/proc/self/status")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def machine() -> Row:
@@ -82,8 +98,9 @@ def report(name: str, rows: Sequence[Row], options: argparse.Namespace, **more: 
     about = machine() | more
     print("\n" + ", ".join(f"{key} {value}" for key, value in about.items()) + "\n")
     columns = list(rows[0])
+    sides = ["---:" if isinstance(rows[0][c], int | float) else "---" for c in columns]
     print("| " + " | ".join(columns) + " |")
-    print("|" + "|".join(" ---: " if _number(rows[0][c]) else " --- " for c in columns) + "|")
+    print("| " + " | ".join(sides) + " |")
     for row in rows:
         print("| " + " | ".join(_cell(row[c]) for c in columns) + " |")
     if not options.record:
@@ -100,10 +117,6 @@ def report(name: str, rows: Sequence[Row], options: argparse.Namespace, **more: 
 def rounded(value: float) -> float:
     """Four significant digits, more than a measurement has."""
     return float(f"{value:.4g}")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 def _cell(value: Any) -> str:

@@ -31,7 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from measure import Row, arguments, clock, report, rounded
+from measure import Row, arguments, clock, in_turn, report, rounded, status
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -266,7 +266,7 @@ def play(x: Tensor, test: Tensor, batch: int, epochs: int, rounds: int) -> list[
     runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in CONTESTANTS}
     for seed in range(rounds):
         begin, ended = weights(seed), {}
-        for name in list(CONTESTANTS) if seed % 2 else reversed(CONTESTANTS):
+        for name in in_turn(CONTESTANTS, seed):
             train = CONTESTANTS[name]
             times = []
             for length in (1, 1 + epochs):
@@ -302,22 +302,15 @@ def play(x: Tensor, test: Tensor, batch: int, epochs: int, rounds: int) -> list[
     return rows
 
 
-def resident(peak: bool) -> int:
-    """Bytes that this process holds, or the most it has held since the mark was last lowered."""
-    field = "VmHWM:" if peak else "VmRSS:"
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
-
-
 def weigh(name: str, x: Tensor, batch: int) -> None:
     """Print the bytes by which one epoch of a contestant raises the peak of this process."""
     CONTESTANTS[name](weights(0), x[: 2 * batch], 1, batch, 0)
     large = x.repeat(8, 1)
     # 5: the mark of the most memory held goes down to what is held now
     Path("/proc/self/clear_refs").write_text("5")
-    before = resident(peak=False)
+    before = status("VmRSS")
     CONTESTANTS[name](weights(0), large, 1, batch, 0)
-    print(resident(peak=True) - before)
+    print(status("VmHWM") - before)
 
 
 def memory(options: argparse.Namespace) -> dict[str, int | None]:

@@ -14,13 +14,11 @@ import argparse
 import ctypes
 import functools
 import gc
-import os
 import sys
-from pathlib import Path
 
 import faiss
 import numpy as np
-from measure import Row, arguments, medians, report, rounded, turns
+from measure import Row, arguments, medians, report, rounded, status, turns
 from numpy.typing import NDArray
 
 from aebook.applications.hamming import HammingIndex, pack
@@ -48,11 +46,10 @@ def clustered(rng: np.random.Generator, options: argparse.Namespace) -> tuple[Co
 def resident() -> int:
     """Bytes of memory that the process occupies; 0 where the system does not tell."""
     gc.collect()
-    if sys.platform != "linux":
-        return 0
-    # what was freed goes back to the system first, if this is glibc
-    getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if sys.platform == "linux":
+        # what was freed goes back to the system first, if this is glibc
+        getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
+    return status("VmRSS")
 
 
 def check(index: HammingIndex, flat: faiss.IndexBinaryFlat, queries: Codes, k: int) -> int:

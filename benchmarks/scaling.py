@@ -21,12 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from measure import Row, arguments, report, rounded
+from measure import Row, arguments, in_turn, report, rounded, status
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -84,7 +83,7 @@ def vary(axis: str, rounds: int, ceiling: float, device: str) -> list[Row]:
         settings = {b: (WIDTHS, 8192, b) for b in BATCHES}
     seconds: dict[int, list[float]] = {value: [] for value in settings}
     for number in range(rounds):
-        for value in list(settings) if number % 2 else reversed(settings):
+        for value in in_turn(settings, number):
             widths, samples, batch = settings[value]
             seconds[value].append(epoch(widths, images(samples), batch, device))
     rows = []
@@ -106,24 +105,17 @@ def vary(axis: str, rounds: int, ceiling: float, device: str) -> list[Row]:
     return rows
 
 
-def own() -> int:
-    """Bytes of this process's own memory, without what it has mapped from files; 0 if unknown."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
-
-
 def weigh(kind: str, path: str) -> None:
     """Print the bytes that this process came to hold while it trained for an epoch."""
     torch.manual_seed(0)
     objective = aebook.variants.plain(WIDTHS)
     options = {"epochs": 1, "batch_size": 256, "device": "cpu", "progress": False}
     aebook.fit(objective, torch.rand(512, 784), **options)
-    most, before = 0, own()
+    most, before = 0, status("RssAnon")
 
     def note(*_: object) -> None:
         nonlocal most
-        most = max(most, own())
+        most = max(most, status("RssAnon"))
 
     x = np.load(path, mmap_mode="r" if kind == "memmap" else None)
     aebook.fit(objective, x, anneal=note, **options)
@@ -147,7 +139,7 @@ def memory(threads: int) -> list[Row]:
     return rows
 
 
-def work(batches: list[int], rounds: int) -> None:
+def work() -> None:
     """What each process does; the first prints a row for every network and batch."""
     members = aebook.parallel.group()
     x = images(8192)
@@ -156,8 +148,8 @@ def work(batches: list[int], rounds: int) -> None:
         objective = aebook.variants.plain(widths)
         count = sum(p.numel() for p in objective.parameters())
         adding = statistics.median(_adding(count) for _ in range(9)) if members.size > 1 else 0.0
-        for batch in batches:
-            seconds = statistics.median(epoch(widths, x, batch) for _ in range(rounds))
+        for batch in (64, 256, 1024):
+            seconds = epoch(widths, x, batch)
             rows.append(
                 {
                     "network": name,
@@ -184,10 +176,10 @@ def _adding(count: int) -> float:
 def processes(rounds: int) -> list[Row]:
     """The same work by one process, and by as many as there are cores."""
     rows = []
-    for number in range(rounds):
+    for _ in range(rounds):
         for size in range(1, os.cpu_count() + 1):
             command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-            command += ["--nproc-per-node", str(size), __file__, "--work", str(number)]
+            command += ["--nproc-per-node", str(size), __file__, "--work", "1"]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             rows += json.loads(done.stdout.splitlines()[-1])
     keys = ("network", "parameters", "batch", "processes")
@@ -209,9 +201,9 @@ def processes(rounds: int) -> list[Row]:
 
 def main() -> None:
     """Measure every axis and print three tables."""
-    options = arguments(__doc__, rounds=3, device="cpu", weigh=[""], work=-1)
-    if options.work >= 0:
-        return work([64, 256, 1024], 1)
+    options = arguments(__doc__, rounds=3, device="cpu", weigh=[""], work=0)
+    if options.work:
+        return work()
     if options.weigh[0]:
         return weigh(*options.weigh)
     ceiling = speed(options.device)
