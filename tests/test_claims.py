@@ -1,0 +1,93 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aebook.claims import verify
+
+NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).filter(lambda x: x == 0 or abs(x) > 1e-6)
+
+
+def said(capsys):
+    return capsys.readouterr().out.rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "text"),
+    [
+        (0.314, {"below": 0.5}, "x: 0.31 < 0.5"),
+        (0.4996, {"below": 0.5}, "x: 0.4996 < 0.5"),
+        ([1.35, 1.41, 1.32], {"above": 1, "below": 1.7}, "x: 1 < 1.4, 1.4, 1.3 < 1.7"),
+        ([0.61, 0.63], {"above": [0.55, 0.562]}, "x: 0.61 > 0.55, 0.63 > 0.562"),
+        (3, {"equal": 3}, "x: 3 = 3"),
+        (0.01003, {"equal": 0.01, "within": 1e-4}, "x: 0.010 = 0.01 ± 0.0001"),
+        (3.1e-12, {"below": 1e-10}, "x: 3e-12 < 1e-10"),
+        (0.0, {"at_most": 0}, "x: 0 <= 0"),
+        (12_345, {"at_least": 12_000}, "x: 12,345 >= 12000"),
+        (12_345.6, {"above": 10_000}, "x: 12,000 > 10000"),
+        (torch.tensor(0.25), {"above": torch.tensor(1 / 8)}, "x: 0.25 > 0.125"),
+        (np.linspace(0.2, 0.4, 11), {"below": 0.5}, "x: 0.40 < 0.5 (the nearest of 11)"),
+    ],
+    ids=str,
+)
+def test_the_number_stands_beside_its_bound(capsys, value, bounds, text):
+    verify("x", value, **bounds)
+    assert said(capsys) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds"),
+    [
+        (0.5, {"below": 0.5}),
+        (0.5, {"above": 0.5}),
+        (0.51, {"at_most": 0.5}),
+        (0.49, {"at_least": 0.5}),
+        (0.52, {"equal": 0.5, "within": 0.01}),
+        ([0.1, 0.9], {"below": 0.5}),
+        ([0.1, 0.2], {"below": [0.2, 0.1]}),
+        (float("nan"), {"below": 1}),
+        (float("nan"), {"equal": float("nan")}),
+        (float("inf"), {"below": 1}),
+    ],
+    ids=str,
+)
+def test_a_broken_bound_fails_and_prints_nothing(capsys, value, bounds):
+    with pytest.raises(AssertionError, match=r"^x: .* does not hold"):
+        verify("x", value, **bounds)
+    assert said(capsys) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "message"),
+    [
+        (1.0, {}, "no bound"),
+        ([], {"below": 1}, "no value"),
+        ([1, 2, 3], {"below": [4, 5]}, "2 bounds .* for 3 values"),
+        (np.True_, {"equal": 1}, "truth value"),
+        (torch.tensor([True, False]), {"equal": 1}, "truth value"),
+        (True, {"at_least": 1}, "truth value"),
+    ],
+    ids=str,
+)
+def test_what_is_no_claim_is_refused(value, bounds, message):
+    with pytest.raises(ValueError, match=message):
+        verify("x", value, **bounds)
+
+
+@given(value=NUMBERS, bound=NUMBERS)
+def test_what_is_shown_is_on_the_side_that_was_measured(value, bound):
+    import contextlib
+    import io
+
+    side = {"above": bound} if value > bound else {"at_most": bound}
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        verify("x", value, **side)
+    left, sign, right = re.fullmatch(r"x: (\S+) (>|<=) (\S+)\n", shown.getvalue()).groups()
+    left, right = (float(text.replace(",", "")) for text in (left, right))
+    # six digits at most: what is nearer than that may look equal
+    assert left >= right if sign == ">" else left <= right
+    assert left == pytest.approx(value, rel=0.06)
