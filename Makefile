@@ -3,6 +3,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 PORT ?= 8000
+SHIFT ?= 1
 CHAPTER ?=
 
 VENV := .venv
@@ -11,28 +12,27 @@ STAMP := $(VENV)/.installed
 RIVALS := $(VENV)/.rivals
 PYTEST := $(BIN)/python -m pytest
 
-# One thread per process: the same results on every machine, and no fight over shared cores.
+# One thread per process: no fight over shared cores. The instructions with which chapters compute,
+# and so how sums are rounded, stand in tools/rounding.py.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export NUMBA_NUM_THREADS := 1
-# One set of instructions too: what newer processors add rounds sums in another order, and training
-# that passes a step, as binary codes do, makes much of it.
-export ATEN_CPU_CAPABILITY := avx2
-export MKL_CBWR := AVX2
-export ONEDNN_MAX_CPU_ISA := AVX2
-export OPENBLAS_CORETYPE := Haswell
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help env book serve test lint format test-package test-rules test-chapters test-pages refresh bench pins clean distclean
+.PHONY: help env book serve test lint format test-package test-rules test-chapters test-pages
+.PHONY: test-rounding test-seeds test-lowest refresh bench pins clean distclean
 
 help:
 	@echo "make book      build the book in _build/html"
 	@echo "make serve     build it and serve it on http://localhost:$(PORT)"
 	@echo "make test      lint, package, chapters, book, pages"
+	@echo "make test-rounding       the chapters with sums rounded in other ways"
+	@echo "make test-seeds SHIFT=1  the chapters with all seeds shifted"
+	@echo "make test-lowest         the package with the oldest versions that it admits"
 	@echo "make refresh   run the chapters and store their outputs (CHAPTER=path for one)"
 	@echo "make format    rewrite the code in the house style"
 	@echo "make bench     run the benchmarks, forty minutes or so, and keep what came out"
@@ -97,11 +97,23 @@ test-package: $(STAMP)
 test-rules: $(STAMP)
 	$(PYTEST) tests/book/test_rules.py tests/book/test_compare.py
 
-# The imports build what a new machine lacks: matplotlib's font cache, which says so on stderr and in
+# A new machine lacks what the imports build: matplotlib's font cache, which says so on stderr and in
 # a chapter would be an output that differs, and the code that numba compiles for UMAP.
+NBVAL := $(PYTEST) --nbval-current-env -n $(JOBS) --dist loadfile
 test-chapters: $(STAMP)
-	@$(BIN)/python -c 'import matplotlib.font_manager, umap'
-	$(PYTEST) --nbval --nbval-current-env -n $(JOBS) --dist loadfile book
+	@$(BIN)/python tools/rounding.py canonical $(BIN)/python -c 'import matplotlib.font_manager, umap'
+	$(NBVAL) --nbval book
+
+# Outputs compared as in `make test-chapters`, by other instructions than they were stored with:
+# the plainest, and all that this processor has.
+test-rounding: $(STAMP)
+	ROUNDING=plain $(NBVAL) --nbval book
+	ROUNDING=native $(NBVAL) --nbval book
+
+# Every seed another, by a start-up file of the kernel. What is asserted must hold; the outputs are
+# others, and not compared.
+test-seeds: $(STAMP)
+	SHIFT=$(SHIFT) PYTHONSTARTUP=$(CURDIR)/tools/shift_seeds.py ROUNDING=native $(NBVAL) --nbval-lax book
 
 test-pages: $(STAMP)
 	$(PYTEST) -n $(JOBS) tests/book/test_links.py tests/book/test_pages.py
@@ -109,13 +121,11 @@ test-pages: $(STAMP)
 refresh: $(STAMP)
 	$(BIN)/python tools/refresh.py $(CHAPTER)
 
-# With all instructions of the processor: here only time counts. What came out goes into the package,
-# from which the book reads it.
+# What came out goes into the package, from which the book reads it.
 bench: $(RIVALS)
 	@for script in $(filter-out benchmarks/measure.py,$(wildcard benchmarks/*.py)); do \
 	  echo "$$script"; \
-	  env -u ATEN_CPU_CAPABILITY -u MKL_CBWR -u ONEDNN_MAX_CPU_ISA -u OPENBLAS_CORETYPE \
-	    $(BIN)/python $$script --record || exit 1; \
+	  $(BIN)/python $$script --record || exit 1; \
 	done
 
 pins: $(RIVALS)

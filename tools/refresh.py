@@ -4,7 +4,8 @@
     python tools/refresh.py book/foundations/training.ipynb    the chapters named
 
 A chapter that fails is left as it was. What is stored is what a second run would store: no timings,
-no editor's metadata, outputs and execution counts kept.
+no editor's metadata, outputs and execution counts kept. Cells that show what was trained get the
+tag that says so.
 """
 
 import argparse
@@ -13,21 +14,19 @@ import sys
 import time
 from pathlib import Path
 
-# One thread: results then agree across machines, and shared cores are not fought over.
-os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-os.environ["NUMBA_NUM_THREADS"] = "1"
-# And the instructions that all processors of ten years have, as the Makefile's.
-os.environ.update(ATEN_CPU_CAPABILITY="avx2", MKL_CBWR="AVX2")
-os.environ.update(ONEDNN_MAX_CPU_ISA="AVX2", OPENBLAS_CORETYPE="Haswell")
+import rounding
+
+rounding.apply("canonical")
 # A progress bar never prints the same twice.
 os.environ["TQDM_DISABLE"] = "1"
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 
 # On a new machine this builds the font cache, and says so; that must not happen in a chapter.
-import matplotlib.font_manager  # noqa: F401
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+import matplotlib.font_manager  # noqa: E402, F401
+import nbformat  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from nbclient.exceptions import CellExecutionError  # noqa: E402
+from trained import TAG, trained_cells  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -47,6 +46,14 @@ def clean(notebook: nbformat.NotebookNode) -> None:
                 output.metadata = {}
 
 
+def mark(notebook: nbformat.NotebookNode) -> None:
+    """Tag the cells whose numbers another rounding changes."""
+    for index in trained_cells(notebook):
+        tags = notebook.cells[index].metadata.setdefault("tags", [])
+        if TAG not in tags:
+            tags.append(TAG)
+
+
 def refresh(path: Path) -> float:
     """Run one notebook, store it, and return the seconds that it took."""
     notebook = nbformat.read(path, as_version=4)
@@ -63,6 +70,7 @@ def refresh(path: Path) -> float:
     client.execute()
     seconds = time.perf_counter() - start
     clean(notebook)
+    mark(notebook)
     # Written beside and renamed: an interruption never leaves half a chapter.
     temporary = path.with_name(f".{path.name}.new")
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from trained import TAG, trained_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted(
@@ -32,7 +33,9 @@ VOLATILE = re.compile(
 )
 NOTEBOOK_METADATA = {"kernelspec", "language_info"}
 CELL_METADATA = {"mystnb", "tags"}
-TAGS = {"hide-input", "hide-output", "hide-cell", "scroll-output", "raises-exception"}
+TAGS = {"hide-input", "hide-output", "hide-cell", "scroll-output", "raises-exception", "trained"}
+# A result that is a truth value alone: it does not say by how much.
+TRUTH = re.compile(r"\b(True|False)\b")
 
 pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="there are no notebooks in book/")
 
@@ -166,6 +169,32 @@ def test_every_output_is_compared(notebook) -> None:
     assert tags <= TAGS, f"unknown tags: {tags - TAGS}"
 
 
+def test_cells_that_show_what_was_trained_say_so(notebook) -> None:
+    # the numbers of all others are compared to the digit
+    numbers = {id(cell): number for number, cell in code_cells(notebook)}
+    silent = [
+        numbers[id(notebook.cells[index])]
+        for index in trained_cells(notebook)
+        if TAG not in notebook.cells[index].metadata.get("tags", [])
+    ]
+    assert not silent, f"run `make refresh` on this chapter, or tag these cells {TAG!r}: {silent}"
+
+
+def test_every_check_shows_its_number_beside_its_bound(notebook) -> None:
+    bad = []
+    for number, cell in code_cells(notebook):
+        plain = re.sub(r"^(\s*)%pip .*$", r"\1pass", cell.source, flags=re.MULTILINE)
+        tree = ast.parse(plain)
+        if any(isinstance(node, ast.Assert) for node in ast.walk(tree)) or re.search(
+            r"\bassert_(close|equal|allclose)\b", cell.source
+        ):
+            bad.append(f"cell {number}: asserts in silence; use `verify`, which prints the number")
+        found = TRUTH.findall("\n".join(text for o in cell.outputs for text in strings(o)))
+        if found:
+            bad.append(f"cell {number}: prints {found[0]}; print the number that was measured")
+    assert not bad, "\n".join(["", *bad])
+
+
 def test_metadata_do_not_change_by_themselves(notebook) -> None:
     assert set(notebook.metadata) <= NOTEBOOK_METADATA
     assert set(notebook.metadata.get("language_info", {})) <= {"name", "file_extension"}
@@ -209,7 +238,7 @@ def test_chapter_has_its_parts_in_order(notebook) -> None:
 
 def test_chapter_shows_a_figure_checks_something_and_numbers_its_equations(notebook) -> None:
     cells = [cell for _, cell in code_cells(notebook)]
-    assert any(re.search(r"^\s*assert ", cell.source, re.MULTILINE) for cell in cells)
+    assert any(re.search(r"^\s*verify\(", cell.source, re.MULTILINE) for cell in cells)
     assert any(IMAGES & set(o.get("data", {})) for cell in cells for o in cell.outputs)
     assert re.search(r"^\$\$ \([\w-]+\)$", text_of(notebook), re.MULTILINE)
 

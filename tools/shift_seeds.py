@@ -1,0 +1,76 @@
+"""Shift every seed that a chapter gives: a start-up file of its kernel, for `make test-seeds`.
+
+    PYTHONSTARTUP=tools/shift_seeds.py SHIFT=1 jupyter execute chapter.ipynb
+
+What a chapter asserts has to hold for other seeds than its own. Whoever seeds a generator, the
+chapter, the package or a library, gets ``seed + 1009 * SHIFT`` instead: data are divided in another
+way, weights start elsewhere, noise is other noise. Nothing else changes.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+#: A prime far above the seeds in use, so that no shifted seed is another seed unshifted.
+STEP = 1009
+
+_shift = STEP * int(os.environ.get("SHIFT", "1"))
+
+
+def _shifted(seed: Any) -> Any:
+    """Another seed for a whole number; anything else (None, a generator) as it is."""
+    return seed + _shift if isinstance(seed, int | np.integer) else seed
+
+
+def _shift_first(function: Callable) -> Callable:
+    def shifted(seed: Any = None, *rest: Any, **named: Any) -> Any:
+        return function(_shifted(seed), *rest, **named)
+
+    return shifted
+
+
+class _Generator(torch.Generator):
+    def manual_seed(self, seed: int) -> torch.Generator:
+        return super().manual_seed(_shifted(seed))
+
+
+class _Global:
+    """PyTorch's global generator, as `aebook.fit` seeds it."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+
+    def manual_seed(self, seed: int) -> torch.Generator:
+        return self._generator.manual_seed(_shifted(seed))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+
+class _AnyRandomState(type):
+    """NumPy's own global state is one too."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, _plain_random_state)
+
+
+_plain_random_state = np.random.RandomState
+
+
+class _RandomState(_plain_random_state, metaclass=_AnyRandomState):
+    # what scikit-learn makes of `random_state=0`
+    def __init__(self, seed: Any = None) -> None:
+        super().__init__(_shifted(seed))
+
+
+torch.manual_seed = _shift_first(torch.manual_seed)
+torch.Generator = _Generator
+torch.default_generator = _Global(torch.default_generator)
+np.random.default_rng = _shift_first(np.random.default_rng)
+np.random.seed = _shift_first(np.random.seed)
+np.random.RandomState = _RandomState
+random.seed = _shift_first(random.seed)
