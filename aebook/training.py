@@ -23,7 +23,7 @@ from aebook.checks import check_arguments
 from aebook.core import Loss, Objective
 from aebook.history import History, Mean
 from aebook.randomness import seeded
-from aebook.schedules import Schedule, constant
+from aebook.schedules import Schedule, constant, one_cycle
 
 __all__ = ["evaluate", "fit"]
 
@@ -35,9 +35,9 @@ def fit(
     epochs: int,
     batch_size: int | None = None,
     validation: Data | None = None,
-    lr: float = 1e-3,
+    lr: float = 1e-2,
     optimizer: Callable[..., Optimizer] = torch.optim.Adam,
-    schedule: Schedule = constant,
+    schedule: Schedule = one_cycle,
     anneal: Callable[[Objective, float], None] | None = None,
     clip: float | None = None,
     patience: int | None = None,
@@ -72,7 +72,7 @@ def fit(
     epochs
         Passes over the data, 0 or more.
     batch_size
-        Samples a step, in all processes together, at most N; the default is 128, or N if that is
+        Samples a step, in all processes together, at most N; the default is 64, or N if that is
         less. The last batch of an epoch may be smaller and counts for as many samples as it has.
     validation
         Data, in any of the same forms, on which to report the loss after each epoch, in evaluation
@@ -138,7 +138,7 @@ def fit(
     members = parallel.group()
     home, device, dtype = parameters[0].device, _device(device), parameters[0].dtype
     kind = {"dtype": dtype, "device": device, "members": members}
-    batches = Batches(data, batch_size, shuffle=True, default=128, **kind)
+    batches = Batches(data, batch_size, shuffle=True, default=64, **kind)
     held_out = None
     if validation is not None:
         held_out = Batches(validation, None, shuffle=False, default=1024, **kind)
