@@ -35,6 +35,7 @@ from aebook.batches import Data
 from aebook.checks import check_arguments
 from aebook.core import Objective
 from aebook.history import History
+from aebook.schedules import constant
 from aebook.training import fit
 
 __all__ = [
@@ -207,7 +208,9 @@ def fit_until_converged(
     anneal
         The temperature's schedule; the default is ``annealing()``.
     **options
-        For :func:`aebook.fit`. A ``checkpoint`` is refused: each attempt is a run of its own.
+        For :func:`aebook.fit`, where the rate is constant unless a ``schedule`` is given: nodes
+        decide late, when the temperature is low. A ``checkpoint`` is refused: each attempt is a
+        run of its own.
 
     Returns
     -------
@@ -227,6 +230,7 @@ def fit_until_converged(
     (selector, *_) = _selectors(objective)
     begin = copy.deepcopy(objective.state_dict())
     anneal = annealing() if anneal is None else anneal
+    options = {"schedule": constant, **options}
     histories: list[History] = []
     for attempt in range(int(attempts)):
         objective.load_state_dict(begin)

@@ -37,7 +37,7 @@ def fit(
     validation: Data | None = None,
     lr: float = 1e-2,
     optimizer: Callable[..., Optimizer] = torch.optim.Adam,
-    schedule: Schedule = one_cycle,
+    schedule: Schedule | None = None,
     anneal: Callable[[Objective, float], None] | None = None,
     clip: float | None = None,
     patience: int | None = None,
@@ -84,7 +84,8 @@ def fit(
         ``functools.partial(torch.optim.AdamW, weight_decay=0.01)``.
     schedule
         Factor of the learning rate as a function of the fraction of training done, t in [0, 1):
-        :mod:`aebook.schedules` has constant, cosine and one_cycle.
+        :mod:`aebook.schedules` has constant, cosine and one_cycle. The default is one_cycle, or
+        constant for a stream, whose end nobody knows.
     anneal
         Called as ``anneal(objective, t)`` before each step, to set weights, temperatures and
         the like: ``lambda o, t: o.set_weight("kl", min(1, 5 * t))``.
@@ -143,6 +144,8 @@ def fit(
     if validation is not None:
         held_out = Batches(validation, None, shuffle=False, default=1024, **kind)
     steps = _length(batches)
+    if schedule is None:
+        schedule = constant if steps is None else one_cycle
 
     noise = parallel.stream_seed(seed, members.rank)
     with _on(objective, device, home), seeded(noise, device):

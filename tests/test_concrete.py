@@ -16,6 +16,7 @@ from aebook.concrete import (
     relaxed_one_hot,
     temperature_at,
 )
+from aebook.schedules import constant
 
 LOGITS = torch.tensor([1.5, 0.0, -0.7, 0.4, -2.0])
 
@@ -325,7 +326,8 @@ def test_it_finds_the_features_that_the_others_are_copies_of(seed):
     x, sources = puzzle()
     torch.manual_seed(seed)
     objective = aebook.variants.concrete((20, 4), output=None)
-    aebook.fit(objective, x, epochs=100, batch_size=50, lr=5e-2, anneal=annealing(), seed=seed)
+    options = {"batch_size": 50, "lr": 5e-2, "schedule": constant, "seed": seed}
+    aebook.fit(objective, x, epochs=100, anneal=annealing(), **options)
     selector = objective.model.encoder
     assert sorted(selector.selected.tolist()) == sources
     assert selector.duplicates.numel() == 0
@@ -345,6 +347,7 @@ def test_training_until_converged_doubles_the_epochs_and_starts_anew():
     assert len(epochs) > 1
     assert objective.model.encoder.confidence >= 0.75
     # the last attempt is a run like any other
+    options["schedule"] = constant
     aebook.fit(alone, x, epochs=epochs[-1], anneal=annealing(), **options)
     assert torch.equal(alone.model.encoder.logits, objective.model.encoder.logits)
 

@@ -155,7 +155,7 @@ def stacked_features(
     activation: Activation = nn.ReLU,
     epochs: int = 20,
     fine_tune: int = 20,
-    lr: float = 1e-3,
+    lr: float = 1e-2,
     seed: int = 0,
 ) -> Callable[[ArrayLike], NDArray[np.float64]]:
     r"""Train a stacked denoising autoencoder on features; return the map to its code.
