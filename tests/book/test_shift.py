@@ -1,0 +1,82 @@
+"""Tests of what shifts the seeds of a chapter, and of what sets its rounding."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import rounding
+from nbclient import NotebookClient
+
+TOOLS = Path(rounding.__file__).parent
+SHIFTED = {"PYTHONSTARTUP": str(TOOLS / "shift_seeds.py"), "SHIFT": "2"}
+BY = 2 * 1009
+
+#: A seed, or what has been drawn after it, by each way in which a chapter may give one.
+WAYS = {
+    "torch": "torch.manual_seed({0}).initial_seed()",
+    "generator": "torch.Generator().manual_seed({0}).initial_seed()",
+    "numpy": "int(np.random.default_rng({0}).integers(1 << 40))",
+    "numpy, by name": "int(np.random.default_rng(seed={0}).integers(1 << 40))",
+    "legacy": "int(np.random.RandomState({0}).randint(1 << 30))",
+    "global": "(np.random.seed({0}), int(np.random.randint(1 << 30)))[1]",
+    "scikit-learn": "int(check_random_state({0}).randint(1 << 30))",
+    "standard library": "(random.seed({0}), random.random())[1]",
+    "fit": "drawn({0})",
+    "unseeded": "check_random_state(None) is np.random.mtrand._rand",
+    "unseeded kept": "isinstance(np.random.mtrand._rand, np.random.RandomState)",
+}
+CODE = """
+import random
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from aebook.randomness import seeded
+
+
+def drawn(seed):
+    with seeded(seed, torch.device("cpu")):
+        return torch.rand(1).item()
+"""
+
+
+def run(seed, code=""):
+    """What each way gives for a seed, in a process of its own."""
+    lines = [f"print(repr({way.format(seed)}))" for way in WAYS.values()]
+    script = "\n".join([code, CODE, *lines])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(WAYS, done.stdout.splitlines(), strict=True))
+
+
+def test_every_way_to_give_a_seed_is_shifted():
+    start = f"import os; os.environ['SHIFT'] = '2'; exec(open({SHIFTED['PYTHONSTARTUP']!r}).read())"
+    assert run(5, start) == run(5 + BY)
+
+
+def test_a_kernel_reads_the_start_up_file(monkeypatch):
+    for name, value in SHIFTED.items():
+        monkeypatch.setenv(name, value)
+    cell = nbformat.v4.new_code_cell("import torch\ntorch.manual_seed(3).initial_seed()")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    assert notebook.cells[0].outputs[0]["data"]["text/plain"] == str(3 + BY)
+
+
+@pytest.mark.parametrize("name", rounding.ROUNDINGS)
+def test_a_rounding_replaces_another_whole(monkeypatch, name):
+    for other in rounding.ROUNDINGS:
+        for variable, value in rounding.settings(other).items():
+            monkeypatch.setenv(variable, value or "left behind")
+        rounding.apply(name)
+        expected = {v: x for v, x in rounding.settings(name).items() if x is not None}
+        assert {v: os.environ[v] for v in rounding.settings(name) if v in os.environ} == expected
+
+
+def test_an_unknown_rounding_is_refused():
+    with pytest.raises(ValueError, match="got rounding 'best', expected one of canonical, plain"):
+        rounding.settings("best")
