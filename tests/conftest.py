@@ -1,4 +1,7 @@
-"""One thread, no window, and the same examples at every run."""
+"""One thread, no window, the same examples at every run, and tests with short and fixed names."""
+
+import importlib.util
+import re
 
 import matplotlib
 import pytest
@@ -10,6 +13,22 @@ torch.set_num_threads(1)
 
 settings.register_profile("aebook", derandomize=True, deadline=None, database=None, max_examples=25)
 settings.load_profile("aebook")
+
+# what a test may need beside `aebook[test]`, and the extra that brings it
+EXTRAS = {
+    "bm3d": "bm3d",
+    "constriction": "compression",
+    "faiss": "scale",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "pywt": "restoration",
+    "rdkit": "chem",
+    "sacrebleu": "translation",
+    "selfies": "chem",
+    "skimage": "restoration",
+    "tokenizers": "translation",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +42,38 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `fit` find no GPU, for tests about bits."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*modules): skip where one of them is not installed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            if importlib.util.find_spec(name) is None:
+                pytest.skip(f"needs {name}, which aebook[{EXTRAS[name]}] brings")
+
+
+# The processes of pytest-xdist collect by themselves and must find the same tests, so a name holds
+# nothing that changes; and it is read in one line.
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Number bytes, lambdas and long texts, as pytest does with other objects."""
+    if isinstance(val, bytes) or getattr(val, "__name__", "") == "<lambda>":
+        return argname
+    if isinstance(val, str) and not re.fullmatch("[ -~]{,40}", val):
+        return argname
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        name = item.name.partition("[")[2].removesuffix("]")
+        if len(name) > 100 or not re.fullmatch("[ -~]*", name) or re.search("0x[0-9a-f]{6}", name):
+            raise pytest.UsageError(
+                f"{item.nodeid}: a test's name has at most 100 characters of ASCII and no address "
+                "of an object: give ids= to parametrize"
+            )

@@ -155,7 +155,11 @@ def check(news: popularity.Posts) -> None:
     np.testing.assert_allclose(news.features[1], 2 + np.arange(58) / 100, rtol=1e-6)
 
 
-@pytest.mark.parametrize("data", [GOOD, packed(GOOD), packed(GOOD, "OnlineNewsPopularity.csv")])
+@pytest.mark.parametrize(
+    "data",
+    [GOOD, packed(GOOD), packed(GOOD, "OnlineNewsPopularity.csv")],
+    ids=["table", "archive", "archive without folders"],
+)
 def test_news_are_decoded(data: bytes) -> None:
     check(popularity.read_news(data, rows=4))
 
