@@ -46,6 +46,7 @@ def test_elements_and_bonds_are_those_that_the_docstring_names(both: dict[str, l
         assert all(known.fullmatch(line) for line in lines)
 
 
+@pytest.mark.needs("rdkit")
 def test_rdkit_reads_them_and_weighs_them(both: dict[str, list[str]]) -> None:
     for lines in both.values():
         some = lines[:300]

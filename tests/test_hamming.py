@@ -466,8 +466,8 @@ def test_without_faiss_the_extra_is_named(monkeypatch):
         FaissIndex(64)
 
 
+@pytest.mark.needs("faiss")
 def test_the_tables_of_faiss_are_used_and_exact():
-    pytest.importorskip("faiss")
     rng = np.random.default_rng(0)
     drawn = rng.random((40_000, 64)) < 0.5
     queries = drawn[:20] ^ (rng.random((20, 64)) < 0.05)

@@ -20,10 +20,10 @@ from aebook.applications.molecule_metrics import (
 )
 from aebook.datasets import molecules
 
-rdkit = pytest.importorskip("rdkit")
 SOME = molecules("test")[:60]
 
 
+@pytest.mark.needs("rdkit")
 def test_one_smiles_a_molecule_and_none_for_none(capfd):
     assert canonical(["OCC", "CCO", "C(C)O"]) == ["CCO"] * 3
     # open ring, open bracket, five bonds, an aromatic ring of five carbons, nothing
@@ -32,6 +32,7 @@ def test_one_smiles_a_molecule_and_none_for_none(capfd):
     assert captured.out + captured.err == ""
 
 
+@pytest.mark.needs("rdkit")
 def test_scores_are_shares_as_moses_counts_them():
     samples = ["CCO", "OCC", "CCN", "CCN", "CCC", "C1CC", "", "CCCC"]
     found = score(samples, ["NCC", "CCCC", "no molecule"])
@@ -46,6 +47,7 @@ def test_scores_are_shares_as_moses_counts_them():
     assert score(samples, {"CCN"}).novel == 3 / 4
 
 
+@pytest.mark.needs("rdkit")
 def test_without_valid_samples_there_is_nothing_to_measure():
     found = score(["C1", ""], ["C"])
     assert found.valid == 0
@@ -59,6 +61,7 @@ def test_scores_refuse_what_they_cannot_take():
         score(["C"], ["C"], k=0)
 
 
+@pytest.mark.needs("rdkit")
 def test_properties_are_those_of_rdkit():
     from rdkit import Chem
     from rdkit.Chem import QED, Crippen, Descriptors
@@ -79,6 +82,7 @@ def test_properties_are_those_of_rdkit():
         properties(SOME, ["qed", "mass"])
 
 
+@pytest.mark.needs("rdkit")
 def test_known_values_of_properties():
     found = properties(["CC(=O)Oc1ccccc1C(=O)O", "O", "CC12CCC3C(CCC4CC(=O)CCC34C)C1CCC2O"])
     # aspirin's QED in the paper's list of drugs, its mass, and that of water
@@ -88,6 +92,7 @@ def test_known_values_of_properties():
     assert found.sa[2] > found.sa[0] + 1
 
 
+@pytest.mark.needs("rdkit")
 def test_distances_are_those_of_scipy_without_nan():
     a, b = properties([*SOME[:10], "C1"]), properties(SOME[10:25])
     found = distances(a, b)
@@ -100,6 +105,7 @@ def test_distances_are_those_of_scipy_without_nan():
         distances(a, properties(["C1"]))
 
 
+@pytest.mark.needs("rdkit")
 def test_similarity_is_that_of_rdkit():
     from rdkit import Chem, DataStructs
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
@@ -124,6 +130,7 @@ def test_similarity_is_that_of_sets(bits):
             assert found[i, j] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.needs("rdkit")
 def test_diversity_is_one_minus_the_mean_over_all_pairs():
     bits = fingerprints(SOME)
     assert diversity(SOME) == pytest.approx(1 - similarity(bits, bits).mean(), abs=1e-6)
@@ -137,6 +144,7 @@ def test_diversity_is_one_minus_the_mean_over_all_pairs():
         fingerprints(["C", "C1"])
 
 
+@pytest.mark.needs("rdkit")
 def test_drawings_have_a_place_for_each():
     picture = draw(["CCO", "c1ccccc1", "C1"], ["a", "b", "c"], columns=2, size=(100, 80))
     assert picture.shape[:2] == (160, 200)

@@ -77,30 +77,34 @@ def test_what_has_no_symbols_is_refused():
 # SELFIES -------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("selfies")
 def test_selfies_are_split_as_their_package_does():
-    selfies = pytest.importorskip("selfies")
+    import selfies
+
     for smiles in molecules("test")[:300]:
         text = to_selfies(smiles)
         assert split_selfies(text) == list(selfies.split_selfies(text))
 
 
+@pytest.mark.needs("selfies", "rdkit")
 def test_selfies_come_back_as_the_same_molecule():
-    pytest.importorskip("selfies")
-    chem = pytest.importorskip("rdkit.Chem")
+    from rdkit import Chem
+
     for smiles in molecules("test")[:300]:
         again = from_selfies(to_selfies(smiles))
-        assert chem.CanonSmiles(again) == chem.CanonSmiles(smiles)
+        assert Chem.CanonSmiles(again) == Chem.CanonSmiles(smiles)
 
 
+@pytest.mark.needs("selfies", "rdkit")
 @given(st.lists(st.sampled_from(SYMBOLS)))
 def test_every_sequence_of_symbols_is_a_molecule(symbols):
-    pytest.importorskip("selfies")
-    chem = pytest.importorskip("rdkit.Chem")
-    assert chem.MolFromSmiles(from_selfies("".join(symbols))) is not None
+    from rdkit import Chem
+
+    assert Chem.MolFromSmiles(from_selfies("".join(symbols))) is not None
 
 
+@pytest.mark.needs("selfies")
 def test_a_text_that_selfies_cannot_write_is_refused():
-    pytest.importorskip("selfies")
     with pytest.raises(ValueError, match=r"got 'C\(C', which SELFIES cannot write"):
         to_selfies("C(C")
 
@@ -238,12 +242,13 @@ def test_the_shipped_model_writes_half_of_the_test_molecules_again(shipped):
     assert sum(a == b for a, b in zip(again, lines, strict=True)) / 300 > 0.53 - 5 * 0.029
 
 
+@pytest.mark.needs("rdkit")
 def test_the_shipped_model_writes_molecules(shipped):
-    chem = pytest.importorskip("rdkit.Chem")
-    base = pytest.importorskip("rdkit.rdBase")
+    from rdkit import Chem, rdBase
+
     lines = sample(*shipped, 300, generator=torch.Generator().manual_seed(0))
-    with base.BlockLogs():
-        valid = sum(bool(line) and chem.MolFromSmiles(line) is not None for line in lines)
+    with rdBase.BlockLogs():
+        valid = sum(bool(line) and Chem.MolFromSmiles(line) is not None for line in lines)
     # 0.43 of 10,000
     assert valid / 300 > 0.43 - 5 * 0.029
     assert len(set(lines)) > 290

@@ -132,6 +132,7 @@ def test_cut_takes_patches_that_are_in_the_images():
 # Scores --------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("skimage")
 @given(seed=st.integers(0, 100), colour=st.booleans())
 def test_psnr_is_its_formula(seed, colour):
     shape = (13, 12, 3) if colour else (13, 12)
@@ -142,6 +143,7 @@ def test_psnr_is_its_formula(seed, colour):
     assert psnr(torch.from_numpy(y), torch.from_numpy(x)) == psnr(y, x)
 
 
+@pytest.mark.needs("skimage")
 def test_psnr_does_not_depend_on_the_range_that_an_image_happens_to_have():
     x = np.full((11, 11), 0.25)
     assert psnr(x + 0.1, x) == pytest.approx(20)
@@ -167,6 +169,7 @@ def slow_ssim(a, b):
     return np.mean(values)
 
 
+@pytest.mark.needs("skimage")
 def test_ssim_is_that_of_the_paper():
     x = image(18, 21).astype(float)
     y = (x + 0.2 * np.random.default_rng(1).standard_normal(x.shape)).clip(0, 1)
@@ -270,6 +273,7 @@ def test_levels_that_make_no_sense_are_refused_at_once():
         random_level(salt_and_pepper, 0, 2)
 
 
+@pytest.mark.needs("skimage")
 def test_the_model_that_ships_denoises_what_it_has_not_seen():
     from skimage import data
 

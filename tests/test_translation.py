@@ -31,6 +31,7 @@ def french(train) -> Vocabulary:
 # Vocabularies ------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("tokenizers")
 def test_texts_come_back(train, french: Vocabulary) -> None:
     symbols = french.encode(train.french)
     assert symbols.dtype == torch.int64
@@ -38,6 +39,7 @@ def test_texts_come_back(train, french: Vocabulary) -> None:
     assert french.decode(symbols) == train.french
 
 
+@pytest.mark.needs("tokenizers")
 def test_symbols_end_and_are_padded(french: Vocabulary) -> None:
     texts = ["Insérer", "Insérer une table dans la page."]
     symbols = french.encode(texts)
@@ -49,6 +51,7 @@ def test_symbols_end_and_are_padded(french: Vocabulary) -> None:
     assert symbols.shape[1] == len(french.pieces(texts[1])) + 1
 
 
+@pytest.mark.needs("tokenizers")
 def test_backwards(french: Vocabulary) -> None:
     texts = ["Insérer", "Insérer une table."]
     forward, backward = french.encode(texts), french.encode(texts, reverse=True)
@@ -58,6 +61,7 @@ def test_backwards(french: Vocabulary) -> None:
         assert one[n:] == other[n:]
 
 
+@pytest.mark.needs("tokenizers")
 def test_the_vocabulary_depends_on_the_texts_alone(train, french: Vocabulary) -> None:
     again = Vocabulary(train.french, 500)
     assert torch.equal(again.encode(train.french), french.encode(train.french))
@@ -90,6 +94,7 @@ def pair_encoding(texts: list[str], joins: int) -> list[tuple[str, str]]:
     return joined
 
 
+@pytest.mark.needs("tokenizers")
 def test_the_most_frequent_pair_is_joined_first() -> None:
     texts = ["low low low low low", "lower lower", "newest newest newest newest newest newest"]
     signs = len({*"".join(texts).replace(" ", "▁")} | {"▁"})
@@ -102,12 +107,14 @@ def test_the_most_frequent_pair_is_joined_first() -> None:
         assert everything & pieces
 
 
+@pytest.mark.needs("tokenizers")
 def test_what_was_never_seen_is_unknown_and_left_out(french: Vocabulary) -> None:
     symbols = french.encode(["la 漢 page"])
     assert (symbols == 2).sum() == 1
     assert french.decode(symbols) == ["la page"]
 
 
+@pytest.mark.needs("tokenizers")
 def test_without_room_for_all_characters_the_rarest_are_unknown() -> None:
     vocabulary = Vocabulary(["aaaa bbb cc d"], 7)
     assert len(vocabulary) <= 7
@@ -121,6 +128,7 @@ def test_a_wrong_size_is_refused(size) -> None:
         Vocabulary(ENGLISH, size)
 
 
+@pytest.mark.needs("tokenizers")
 @pytest.mark.parametrize("texts", ["one", [1], [""], [], [" "]])
 def test_wrong_texts_are_refused(texts, french: Vocabulary) -> None:
     for take in (Vocabulary, french.encode):
@@ -148,6 +156,7 @@ def translator(**options) -> Translator:
     return Translator(Vocabulary(ENGLISH, 40), Vocabulary(FRENCH, 40), **sizes)
 
 
+@pytest.mark.needs("tokenizers")
 @pytest.mark.parametrize(("attention", "reverse"), [(False, True), (True, False)])
 def test_it_learns_what_it_is_shown(attention: bool, reverse: bool) -> None:
     t = translator(attention=attention, reverse=reverse, bidirectional=False)
@@ -157,6 +166,7 @@ def test_it_learns_what_it_is_shown(attention: bool, reverse: bool) -> None:
     assert t.translate(ENGLISH, beam=3) == FRENCH
 
 
+@pytest.mark.needs("tokenizers")
 def test_each_text_is_translated_on_its_own() -> None:
     t = translator()
     texts = ["one", "three two one two three", "two"]
@@ -165,6 +175,7 @@ def test_each_text_is_translated_on_its_own() -> None:
     assert together == t.translate(texts[::-1])[::-1]
 
 
+@pytest.mark.needs("tokenizers")
 def test_translating_changes_nothing() -> None:
     t = translator(forget=0.5)
     before = {name: tensor.clone() for name, tensor in t.model.state_dict().items()}
@@ -174,6 +185,7 @@ def test_translating_changes_nothing() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in t.model.state_dict().items())
 
 
+@pytest.mark.needs("tokenizers")
 def test_the_objective_is_the_likelihood_of_the_symbols() -> None:
     t = translator()
     x, y = t.source.encode(ENGLISH), t.target.encode(FRENCH)
@@ -187,6 +199,7 @@ def test_the_objective_is_the_likelihood_of_the_symbols() -> None:
     assert float(loss) == pytest.approx(by_hand / len(y), rel=1e-5)
 
 
+@pytest.mark.needs("tokenizers")
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 9), st.integers(1, 60))
 def test_batches_hold_every_pair_once_and_little_padding(size: int, count: int) -> None:
@@ -211,6 +224,7 @@ def test_batches_hold_every_pair_once_and_little_padding(size: int, count: int) 
     assert found == expected
 
 
+@pytest.mark.needs("tokenizers")
 def test_batches_are_mixed_anew_each_time() -> None:
     t = translator()
     texts = [text for text in ENGLISH for _ in range(8)]
@@ -222,6 +236,7 @@ def test_batches_are_mixed_anew_each_time() -> None:
     assert first != second or first != sorted(first)
 
 
+@pytest.mark.needs("tokenizers")
 def test_two_directions_make_reading_backwards_the_same() -> None:
     """Exchange the two directions, and a text read backwards has the same code."""
     t = translator(attention=False)
@@ -241,6 +256,7 @@ def test_two_directions_make_reading_backwards_the_same() -> None:
     torch.testing.assert_close(one(x), other(x.flip(1)))
 
 
+@pytest.mark.needs("tokenizers")
 def test_symbols_are_hidden_from_the_encoder_alone() -> None:
     t = translator()
     corruption = t.objective(hide=0.3).corruption
@@ -256,6 +272,7 @@ def test_symbols_are_hidden_from_the_encoder_alone() -> None:
     assert t.objective().corruption is None
 
 
+@pytest.mark.needs("tokenizers")
 def test_wrong_arguments_are_refused() -> None:
     t = translator()
     for wrong in (-0.1, 1.0):
@@ -288,6 +305,7 @@ def bleu(hypothesis: list[str], reference: list[str]) -> float:
     return 100 * np.exp(np.mean(logs) + shortness)
 
 
+@pytest.mark.needs("sacrebleu")
 def test_bleu_is_as_it_was_defined() -> None:
     for hypothesis, reference in (
         ("the cat sat on the mat today", "the cat sat on the mat in peace today"),
@@ -302,6 +320,7 @@ def test_bleu_is_as_it_was_defined() -> None:
     )
 
 
+@pytest.mark.needs("sacrebleu")
 def test_extremes_of_the_scores(train) -> None:
     perfect = scores(train.french, train.french)
     assert (perfect.bleu, perfect.chrf) == pytest.approx((100, 100))
