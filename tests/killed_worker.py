@@ -41,6 +41,7 @@ def train(name, form, path):
         patience=5,
         schedule=schedules.cosine,
         checkpoint=path,
+        device="cpu",
         progress=False,
         **options,
     )
