@@ -48,7 +48,7 @@ def test_a_record_says_where_and_what(name):
 
 
 def test_every_record_has_a_script_that_writes_it():
-    written = "".join(path.read_text() for path in BENCHMARKS.glob("*.py"))
+    written = "".join(path.read_text(encoding="utf-8") for path in BENCHMARKS.glob("*.py"))
     for name in NAMES:
         assert re.search(rf'(report\(\s*|name = )"{name}"', written), name
     assert {path.stem for path in Path(timings.__file__).parent.glob("*.json")} == set(NAMES)
@@ -86,7 +86,7 @@ def test_a_report_is_printed_and_kept_on_request(measure, tmp_path, monkeypatch,
     assert not list(tmp_path.iterdir())
     options.record = True
     measure.report("one", rows, options, extra="more")
-    kept = json.loads((tmp_path / "one.json").read_text())
+    kept = json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))
     assert kept["rows"] == rows
     assert kept["options"] == {"rounds": 3, "threads": 1}
     assert kept["machine"]["extra"] == "more"
