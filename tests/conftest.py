@@ -70,10 +70,12 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # pytest writes what is not printable as \x00 or \u0000
+    odd = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|0x[0-9a-f]{6}|[^ -~]")
     for item in items:
         name = item.name.partition("[")[2].removesuffix("]")
-        if len(name) > 100 or not re.fullmatch("[ -~]*", name) or re.search("0x[0-9a-f]{6}", name):
+        if len(name) > 100 or odd.search(name):
             raise pytest.UsageError(
-                f"{item.nodeid}: a test's name has at most 100 characters of ASCII and no address "
-                "of an object: give ids= to parametrize"
+                f"{item.nodeid}: a test's name has at most 100 characters, of printable ASCII, and "
+                "no address of an object: give ids= to parametrize"
             )

@@ -31,7 +31,6 @@ def said(capsys):
         (torch.tensor(0.25), {"above": torch.tensor(1 / 8)}, "x: 0.25 > 0.125"),
         (np.linspace(0.2, 0.4, 11), {"below": 0.5}, "x: 0.40 < 0.5 (the nearest of 11)"),
     ],
-    ids=str,
 )
 def test_the_number_stands_beside_its_bound(capsys, value, bounds, text):
     verify("x", value, **bounds)
@@ -52,7 +51,6 @@ def test_the_number_stands_beside_its_bound(capsys, value, bounds, text):
         (float("nan"), {"equal": float("nan")}),
         (float("inf"), {"below": 1}),
     ],
-    ids=str,
 )
 def test_a_broken_bound_fails_and_prints_nothing(capsys, value, bounds):
     with pytest.raises(AssertionError, match=r"^x: .* does not hold"):
@@ -70,7 +68,6 @@ def test_a_broken_bound_fails_and_prints_nothing(capsys, value, bounds):
         (torch.tensor([True, False]), {"equal": 1}, "truth value"),
         (True, {"at_least": 1}, "truth value"),
     ],
-    ids=str,
 )
 def test_what_is_no_claim_is_refused(value, bounds, message):
     with pytest.raises(ValueError, match=message):
