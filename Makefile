@@ -115,6 +115,18 @@ test-rounding: $(STAMP)
 test-seeds: $(STAMP)
 	SHIFT=$(SHIFT) PYTHONSTARTUP=$(CURDIR)/tools/shift_seeds.py ROUNDING=native $(NBVAL) --nbval-lax book
 
+# The oldest versions of all but ONNX, which needs a newer PyTorch; then those of ONNX too.
+LOWEST := .venv-lowest
+test-lowest: $(STAMP)
+	$(BIN)/python -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python tools/lowest.py test scale compression maps restoration bm3d chem translation -onnx > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet -r $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps -e .
+	$(LOWEST)/bin/python -m pytest -n $(JOBS) --ignore tests/book tests
+	$(LOWEST)/bin/python tools/lowest.py test > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet -r $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pytest tests/test_onnx.py
+
 test-pages: $(STAMP)
 	$(PYTEST) -n $(JOBS) tests/book/test_links.py tests/book/test_pages.py
 
@@ -137,4 +149,4 @@ clean:
 	find aebook tests tools book -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(LOWEST)

@@ -22,7 +22,7 @@ from aebook.core import Objective
 from aebook.distances import Gaussian, bernoulli
 from aebook.history import History
 from aebook.randomness import seeded
-from aebook.schedules import Schedule, one_cycle
+from aebook.schedules import constant
 from aebook.training import fit
 
 __all__ = ["NetworkEstimator", "Table", "hidden_layers", "make_objective", "unit_interval"]
@@ -80,7 +80,6 @@ class NetworkEstimator(BaseEstimator):
         epochs: int,
         *,
         anneal: Callable[[Objective, float], None] | None = None,
-        schedule: Schedule = one_cycle,
         state: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Train on scaled samples (N, m), from a state of the optimiser to the one returned."""
@@ -104,7 +103,8 @@ class NetworkEstimator(BaseEstimator):
                 batch_size=min(self.batch_size, s.shape[0]),
                 lr=self.lr,
                 optimizer=adam,
-                schedule=schedule,
+                # constant, so that one epoch of fit is one partial_fit
+                schedule=constant,
                 anneal=anneal,
                 device=self.device,
                 seed=self._seed(),

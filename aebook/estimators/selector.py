@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted
 from aebook import variants
 from aebook.concrete import annealing
 from aebook.estimators.network import NetworkEstimator, hidden_layers
-from aebook.schedules import constant
 
 __all__ = ["ConcreteFeatureSelector"]
 
@@ -92,8 +91,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         k = self._count(x.shape[1])
         hidden = hidden_layers(self.hidden_layer_sizes)
         self._begin(x, lambda m: variants.concrete((m, *hidden, k), output=None))
-        # what cools is the temperature, not the rate: selectors decide late
-        self._train(self._scaled(x), self.epochs, schedule=constant, anneal=annealing())
+        self._train(self._scaled(x), self.epochs, anneal=annealing())
 
         selector = self.objective_.model.encoder
         log_p = selector.logits.detach().log_softmax(1).numpy()

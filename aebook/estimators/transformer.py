@@ -22,7 +22,6 @@ from aebook.estimators.network import (
     unit_interval,
 )
 from aebook.metrics import fvu
-from aebook.schedules import constant
 
 __all__ = ["AutoencoderTransformer"]
 
@@ -131,9 +130,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if first:
             self._begin(x, self._objective)
             self._optimiser = None
-        # nobody knows how many passes follow, so the rate stays as it is
-        run = {"schedule": constant, "state": self._optimiser}
-        self._optimiser = self._train(self._scaled(x), 1, **run)
+        self._optimiser = self._train(self._scaled(x), 1, state=self._optimiser)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
