@@ -123,6 +123,17 @@ def fit(
         If an argument or the data is not as described.
     FloatingPointError
         If a term of the loss stops being finite; the message names it and the epoch.
+
+    Notes
+    -----
+    ``lr``, ``schedule`` and ``batch_size`` were chosen together, by the loss on validation data
+    over 45 settings of the three: plain autoencoders of three depths, linear, tied, denoising,
+    sparse, binary, concrete and variational ones on 4,000 images of clothes, two on a table of
+    measurements, one on counts of words, for 8 epochs (``tools/choose_defaults.py``). With the
+    defaults a loss is above the lowest that any setting gives by 10 % on average; with Adam's
+    usual rate of 0.001, constant, and batches of 128, by 79 %. Twice the peak rate does as well in
+    so few epochs and worse in deep networks. A checkpointed run that may be made longer later
+    needs ``schedule=constant``.
     """
     check_arguments(epochs=epochs, lr=lr, clip=clip, patience=patience, seed=seed)
     check_arguments(precision=precision)
