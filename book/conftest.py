@@ -2,8 +2,7 @@
 
 Words have to be the same. Numbers too, but where a cell has the tag
 ``trained``: processors that round sums in another order make other numbers of
-a training, and these have to be nearly the same (``tools/comparison.py``;
-CONTRIBUTING.md has what was measured).
+a training, and these have to be nearly the same (``tools/comparison.py``).
 
 ``ROUNDING=plain`` or ``native`` runs the chapters with other instructions
 than those with which outputs are stored (``tools/rounding.py``).
