@@ -131,9 +131,9 @@ def fit(
     sparse, binary, concrete and variational ones on 4,000 images of clothes, two on a table of
     measurements, one on counts of words, for 8 epochs (``tools/choose_defaults.py``). With the
     defaults a loss is above the lowest that any setting gives by 10 % on average; with Adam's
-    usual rate of 0.001, constant, and batches of 128, by 79 %. Twice the peak rate does better in so
-    few epochs, but worse in the deepest network. A checkpointed run that may be made longer later
-    needs ``schedule=constant``.
+    usual rate of 0.001, constant, and batches of 128, by 79 %. Twice the peak rate does better in
+    so few epochs, but worse in the deepest network. A checkpointed run that may be made longer
+    later needs ``schedule=constant``.
     """
     check_arguments(epochs=epochs, lr=lr, clip=clip, patience=patience, seed=seed)
     check_arguments(precision=precision)
