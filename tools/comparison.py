@@ -23,10 +23,8 @@ def deviation(found: str, stored: str, trained: bool = True) -> float:
 
 
 def _apart(found: str, stored: str, trained: bool) -> float:
-    if found == stored:
-        return 0.0
     a, b = (float(text.replace(",", "")) for text in (found, stored))
-    if max(abs(a), abs(b)) < RESIDUE:
+    if a == b or max(abs(a), abs(b)) < RESIDUE:
         return 0.0
     if not trained:
         return float("inf")

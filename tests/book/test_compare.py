@@ -45,6 +45,10 @@ def test_other_words_or_other_numbers_are_not(found, stored):
     assert deviation(found, stored) > 1
 
 
+def test_a_number_may_be_written_otherwise():
+    assert deviation("columns: 10.0 = 10", "columns: 10 = 10", trained=False) == 0
+
+
 def test_residues_of_rounding_are_no_numbers():
     assert deviation("difference 3e-15 < 1e-10", "difference 8e-16 < 1e-10", trained=False) == 0
     assert deviation("difference 3e-04", "difference 8e-16", trained=False) > 1
