@@ -5,44 +5,57 @@
 >>> objective = aebook.variants.plain((784, 256, 32))
 >>> history = aebook.fit(objective, images, epochs=10)
 >>> codes = objective.model.encode(images)
+
+Modules are loaded when they are first asked for.
 """
 
-from aebook import (
-    applications,
-    bottlenecks,
-    concrete,
-    core,
-    corruptions,
-    datasets,
-    dimension,
-    distances,
-    estimators,
-    jacobian,
-    linear,
-    metrics,
-    networks,
-    onnx,
-    partition,
-    penalties,
-    plots,
-    pretraining,
-    rbm,
-    recurrent,
-    schedules,
-    score,
-    sparse,
-    storage,
-    training,
-    variants,
-    variational,
-)
-from aebook.core import Autoencoder, Loss, Objective
-from aebook.full_batch import lbfgs
-from aebook.history import History
-from aebook.storage import load, save
-from aebook.training import evaluate, fit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aebook import (
+        applications,
+        boltzmann,
+        bottlenecks,
+        claims,
+        concrete,
+        core,
+        corruptions,
+        datasets,
+        distances,
+        estimators,
+        jacobian,
+        metrics,
+        networks,
+        penalties,
+        plots,
+        processes,
+        recurrent,
+        sparse,
+        storage,
+        theory,
+        timings,
+        training,
+        variants,
+    )
+    from aebook.core import Autoencoder, Loss, Objective
+    from aebook.storage import load, save
+    from aebook.training import History, evaluate, fit, lbfgs
 
 __version__ = "0.1.0"
+
+# where the names of the package itself live
+_HOMES = {
+    "Autoencoder": "core",
+    "History": "training",
+    "Loss": "core",
+    "Objective": "core",
+    "evaluate": "training",
+    "fit": "training",
+    "lbfgs": "training",
+    "load": "storage",
+    "save": "storage",
+}
 
 __all__ = [
     "Autoencoder",
@@ -50,35 +63,45 @@ __all__ = [
     "Loss",
     "Objective",
     "applications",
+    "boltzmann",
     "bottlenecks",
+    "claims",
     "concrete",
     "core",
     "corruptions",
     "datasets",
-    "dimension",
     "distances",
     "estimators",
     "evaluate",
     "fit",
     "jacobian",
     "lbfgs",
-    "linear",
     "load",
     "metrics",
     "networks",
-    "onnx",
-    "partition",
     "penalties",
     "plots",
-    "pretraining",
-    "rbm",
+    "processes",
     "recurrent",
     "save",
-    "schedules",
-    "score",
     "sparse",
     "storage",
+    "theory",
+    "timings",
     "training",
     "variants",
-    "variational",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"aebook.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in __all__:
+        return import_module(f"aebook.{name}")
+    raise AttributeError(f"module 'aebook' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aebook.checks import as_array
+from aebook._internal.checks import as_array
 
 __all__ = ["verify"]
 

@@ -31,12 +31,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aebook.batches import Data
-from aebook.checks import check_arguments
+from aebook._internal.checks import check_arguments
 from aebook.core import Objective
-from aebook.history import History
-from aebook.schedules import constant
-from aebook.training import fit
+from aebook.training.batches import Data
+from aebook.training.history import History
+from aebook.training.loop import fit
+from aebook.training.schedules import constant
 
 __all__ = [
     "ConcreteSelector",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook.parallel import average
+from aebook.processes import average
 
 __all__ = ["Gaussian", "bernoulli", "categorical", "squared_error"]
 

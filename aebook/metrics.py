@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook.checks import as_array
+from aebook._internal.checks import as_array
 
 __all__ = [
     "PrecisionRecall",

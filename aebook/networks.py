@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook import parallel
+from aebook import processes as parallel
 
 __all__ = ["Chain", "Standardised", "convolutional", "mlp", "tied_decoder"]
 

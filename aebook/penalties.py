@@ -16,7 +16,7 @@ from torch import Tensor
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
 from aebook.jacobian import contractive
-from aebook.parallel import average
+from aebook.processes import average
 
 __all__ = ["activity", "contractive", "kl_to_prior", "sparsity", "weight_decay"]
 

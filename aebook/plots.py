@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from aebook.checks import as_array
-from aebook.history import History
+from aebook._internal.checks import as_array
+from aebook.training.history import History
 
 __all__ = ["codes", "curves", "images"]
 

@@ -71,7 +71,7 @@ def plain(
 def linear(widths: Sequence[int], *, bias: bool = True, tied: bool = False) -> Objective:
     r"""The linear autoencoder, :math:`\min E_x \|x - (W_2(W_1 x + b_1) + b_2)\|^2`.
 
-    Its optimum spans the principal subspace (Baldi & Hornik 1989); see :mod:`aebook.linear`.
+    Its optimum spans the principal subspace (Baldi & Hornik 1989); see :mod:`aebook.theory.linear`.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def binary(
     r"""The binary autoencoder of semantic hashing: :math:`x' = D(1[E(x) > 0])`.
 
     Messages with like contents get codes that differ in few bits, so that a code can be used as an
-    address (Salakhutdinov & Hinton 2009): see :mod:`aebook.applications.retrieval`.
+    address (Salakhutdinov & Hinton 2009): see :mod:`aebook.applications.retrieval.hashers`.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ def with_fit(begin: list[Tensor], x: Tensor, epochs: int, batch: int, seed: int)
     objective = started(aebook.variants.plain(WIDTHS[:3], code=nn.ReLU, output=None), begin)
     options = {"epochs": epochs, "batch_size": batch, "lr": LR, "seed": seed}
     # the rate that all others have, from the first step to the last
-    options["schedule"] = aebook.schedules.constant
+    options["schedule"] = aebook.training.schedules.constant
     aebook.fit(objective, x, device="cpu", progress=False, **options)
     return objective.model
 

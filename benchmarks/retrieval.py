@@ -21,7 +21,7 @@ import numpy as np
 from measure import Row, arguments, medians, report, rounded, status, turns
 from numpy.typing import NDArray
 
-from aebook.applications.hamming import HammingIndex, pack
+from aebook.applications.retrieval import HammingIndex, pack
 
 Codes = NDArray[np.uint8]
 

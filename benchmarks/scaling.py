@@ -141,7 +141,7 @@ def memory(threads: int) -> list[Row]:
 
 def work() -> None:
     """What each process does; the first prints a row for every network and batch."""
-    members = aebook.parallel.group()
+    members = aebook.processes.group()
     x = images(8192)
     rows = []
     for name, widths in SIZES.items():

@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import aebook
-from aebook import schedules
+from aebook.training import schedules
 
 EPOCHS = 8
 

@@ -15,9 +15,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset
 
 import aebook
-from aebook import checkpoints, parallel, variants
+from aebook import processes as parallel
+from aebook import variants
 from aebook.bottlenecks import Gaussian
 from aebook.recurrent import PADDING, Decoder, Encoder
+from aebook.training import checkpoints
 
 N = 13  # not a multiple of the number of processes
 X = torch.rand(N, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -72,7 +74,7 @@ OBJECTIVES = {
     "variational": lambda: variants.variational((6, 5, 3)),
     "variational, optimal sigma": optimal_sigma,
     "binary": lambda: variants.binary((6, 5, 3)),
-    "importance weighted": lambda: aebook.variational.ImportanceWeighted(
+    "importance weighted": lambda: aebook.theory.likelihood.ImportanceWeighted(
         variants.variational((6, 5, 3)), 3
     ),
     "convolutional": convolutional,

@@ -23,7 +23,7 @@ from aebook.applications.anomaly import (
 )
 from aebook.bottlenecks import Gaussian
 from aebook.penalties import kl_to_prior
-from aebook.variational import elbo, importance_weighted_bound
+from aebook.theory.likelihood import elbo, importance_weighted_bound
 
 M, P, SIGMA = 6, 2, 0.7
 BINARY = (torch.rand(30, 8, generator=torch.Generator().manual_seed(3)) > 0.5).double()

@@ -14,8 +14,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aebook.applications import compression, compressors
-from aebook.applications.bitstream import Codec, tables
+from aebook.applications import compression
+from aebook.applications.compression import Codec, compressors, tables
 
 CODER = importlib.util.find_spec("constriction") is not None
 
@@ -133,7 +133,7 @@ def test_a_flat_image_pays_for_one_colour_a_block():
 
 SCRIPT = """
 import hashlib, pathlib, sys
-from aebook.applications import bitstream, compressors
+from aebook.applications.compression import bitstream, compressors
 codec = bitstream.Codec(compressors.trained(80))
 image = codec.decompress(pathlib.Path(sys.argv[1]).read_bytes())
 print(image.shape, hashlib.sha256(image.tobytes()).hexdigest())

@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import aebook
-from aebook.checkpoints import read, write
-from aebook.schedules import constant, cosine, one_cycle
+from aebook.training.checkpoints import read, write
+from aebook.training.schedules import constant, cosine, one_cycle
 
 # the truths below are about bits, so they hold on one device
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
@@ -290,7 +290,7 @@ def test_a_folder_that_cannot_be_written_raises_and_frees_the_objective(x, tmp_p
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr("aebook.files.open", refuse, raising=False)
+    monkeypatch.setattr("aebook._internal.files.open", refuse, raising=False)
     objective = make()
     state = torch.get_rng_state()
     with pytest.raises(PermissionError, match="Permission denied"):

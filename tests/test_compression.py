@@ -9,11 +9,11 @@ from scipy import fft, optimize, stats
 from torch import nn
 
 import aebook
-from aebook.applications import compressors
 from aebook.applications.compression import (
     Analysis,
     Quantiser,
     Synthesis,
+    compressors,
     rate,
     slope,
     transform_coder,

@@ -16,7 +16,7 @@ from aebook.concrete import (
     relaxed_one_hot,
     temperature_at,
 )
-from aebook.schedules import constant
+from aebook.training.schedules import constant
 
 LOGITS = torch.tensor([1.5, 0.0, -0.7, 0.4, -2.0])
 

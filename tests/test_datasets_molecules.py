@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aebook.applications.molecule_metrics import canonical, properties
+from aebook.applications.molecules.metrics import canonical, properties
 from aebook.datasets import files, molecules
 
 with pytest.MonkeyPatch.context() as patch:

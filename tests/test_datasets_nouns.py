@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from aebook.applications.taxonomy import depths
+from aebook.applications.words import depths
 from aebook.datasets import GLOSS_TOPICS, NOUN_TOPICS, Nouns, files, glosses, nouns
 
 ROOT = Path(__file__).resolve().parents[1]

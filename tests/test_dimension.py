@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
-from aebook.dimension import IntrinsicDimension, maximum_likelihood, two_nn
+from aebook.theory.dimension import IntrinsicDimension, maximum_likelihood, two_nn
 
 SEEDS = st.integers(0, 2**31)
 

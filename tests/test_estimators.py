@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import aebook
 from aebook.applications import anomaly
-from aebook.applications.hamming import unpack
+from aebook.applications.retrieval import unpack
 from aebook.estimators import (
     AutoencoderDetector,
     AutoencoderTransformer,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aebook.applications import filters
+from aebook.applications.images import filters
 
 STRENGTH = {
     "bm3d": 0.1,

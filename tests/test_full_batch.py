@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import aebook
-from aebook.linear import eckart_young, principal_angles, principal_components
+from aebook.theory.linear import eckart_young, principal_angles, principal_components
 
 F64 = torch.float64
 
@@ -32,7 +32,7 @@ def test_linear_autoencoders_reach_the_floor_of_eckart_and_young(data, widths):
     history = aebook.lbfgs(objective, x, tolerance=1e-8)
     floor = eckart_young(x, p)
     assert floor * (1 - 1e-12) <= history.loss[-1] <= floor * (1 + 1e-6)
-    matrix, _ = aebook.linear.affine(objective.model.decoder, p)
+    matrix, _ = aebook.theory.linear.affine(objective.model.decoder, p)
     angles = principal_angles(matrix, principal_components(x, p).components)
     # and of second order in the angle
     assert angles.max() < 1e-2

@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aebook.applications import codes as codes_module
-from aebook.applications import hamming, hamming_scan
-from aebook.applications.hamming import (
+from aebook.applications.retrieval import (
     FaissIndex,
     HammingIndex,
     hamming_distances,
     pack,
     unpack,
 )
+from aebook.applications.retrieval import codes as codes_module
+from aebook.applications.retrieval import index as hamming
+from aebook.applications.retrieval import scan as hamming_scan
 
 LENGTHS = st.integers(1, 200)
 SEEDS = st.integers(0, 2**32 - 1)

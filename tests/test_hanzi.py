@@ -1,10 +1,10 @@
-"""Tests of aebook.applications.hanzi."""
+"""Tests of aebook.applications.translation.hanzi."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aebook.applications.hanzi import UNKNOWN, compose, decompose
+from aebook.applications.translation.hanzi import UNKNOWN, compose, decompose
 from aebook.datasets import hanzi, segments
 
 DESCRIPTIONS = hanzi()

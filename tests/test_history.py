@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aebook.core import Loss
-from aebook.history import History, Mean
+from aebook.training.history import History, Mean
 
 
 def loss(**terms):

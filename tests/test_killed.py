@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import aebook
-from aebook.files import remove_unfinished, replace
+from aebook._internal.files import remove_unfinished, replace
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parent)
@@ -64,14 +64,14 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
     torch.manual_seed(0)
     x, objective = torch.rand(50, 6), aebook.variants.plain((6, 3))
     # a GPU's run does not go on on the CPU, nor one whose rate depends on the number of epochs
-    options = {"schedule": aebook.schedules.constant, "device": "cpu", "progress": False}
+    options = {"schedule": aebook.training.schedules.constant, "device": "cpu", "progress": False}
     aebook.fit(objective, x, epochs=2, checkpoint=path, **options)
     before = path.read_bytes()
     code = f"""
 import torch, aebook
 torch.manual_seed(0)
 x, objective = torch.rand(50, 6), aebook.variants.plain((6, 3))
-options = {{"schedule": aebook.schedules.constant, "device": "cpu", "progress": False}}
+options = {{"schedule": aebook.training.schedules.constant, "device": "cpu", "progress": False}}
 aebook.fit(objective, x, epochs=4, checkpoint={str(path)!r}, **options)
 """
     done = limited(code, RLIMIT_FSIZE=len(before) // 2)

@@ -1,4 +1,4 @@
-"""Tests of aebook.applications.lexicon against slow computations of the same."""
+"""Tests of aebook.applications.translation against slow computations of the same."""
 
 import re
 from itertools import pairwise
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebook.applications.lexicon import Lexicon, Memory
+from aebook.applications.translation import Lexicon, Memory
 from aebook.datasets import segments
 
 PAIRS = (

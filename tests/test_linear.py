@@ -10,14 +10,14 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 import aebook
-from aebook.linear import (
+from aebook.penalties import weight_decay
+from aebook.theory.linear import (
     affine,
     eckart_young,
     principal_angles,
     principal_components,
     recover_components,
 )
-from aebook.penalties import weight_decay
 
 F64 = torch.float64
 SEEDS = st.integers(0, 2**31)
@@ -372,11 +372,11 @@ def test_a_tied_decoder_near_its_optimum_is_refused():
     objective = aebook.variants.linear((6, 3), tied=True)
     aebook.fit(objective, x, epochs=60, lr=1e-2)
     with pytest.raises(ValueError, match="singular values of the decoder"):
-        aebook.linear.recover_components(objective.model)
+        aebook.theory.linear.recover_components(objective.model)
 
 
 def test_components_are_not_recovered_through_a_bottleneck():
     parts = aebook.variants.linear((6, 3)).model
     model = aebook.Autoencoder(parts.encoder, parts.decoder, torch.nn.ReLU())
     with pytest.raises(ValueError, match="bottleneck"):
-        aebook.linear.recover_components(model)
+        aebook.theory.linear.recover_components(model)

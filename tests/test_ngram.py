@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aebook.applications.ngram import NGram
+from aebook.applications.molecules import NGram
 
 
 def messages_of(seed, n=20, length=7, vocabulary=5):

@@ -60,7 +60,7 @@ def test_onnxruntime_computes_what_the_model_does(name, paths):
     model = MODELS[name]().eval()
     kind = next(model.parameters()).dtype
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    aebook.onnx.export(model, torch.rand(4, *model.encoder.shape, dtype=kind), *paths)
+    aebook.storage.onnx.export(model, torch.rand(4, *model.encoder.shape, dtype=kind), *paths)
     assert before.keys() == model.state_dict().keys()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -79,7 +79,7 @@ def test_onnxruntime_computes_what_the_model_does(name, paths):
 @needs_onnx
 def test_a_single_message_is_enough_and_training_mode_is_left_alone(paths):
     model = variants.variational((6, 3)).model.train()
-    aebook.onnx.export(model, torch.rand(1, 6), *paths)
+    aebook.storage.onnx.export(model, torch.rand(1, 6), *paths)
     assert model.training
     (found,) = session(paths[0]).run(None, {"x": torch.rand(5, 6).numpy()})
     assert found.shape == (5, 3)
@@ -96,7 +96,7 @@ class Sorted(nn.Module):
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(paths, monkeypatch):
     def refused(message, model, x):
         with pytest.raises(ValueError, match=message):
-            aebook.onnx.export(model, x, *paths)
+            aebook.storage.onnx.export(model, x, *paths)
         assert not paths[0].exists()
 
     plain = variants.plain((6, 3)).model
@@ -109,7 +109,7 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(paths, monkey
     refused("got types .*bfloat16", plain.bfloat16(), torch.rand(3, 6).bfloat16())
     refused("and 0 messages", plain.float(), torch.rand(0, 6))
     # what onnxruntime gives is compared with the model, and not with what was exported
-    monkeypatch.setattr("aebook.onnx._unrolled", lambda model: halved(model))
+    monkeypatch.setattr("aebook.storage.onnx._unrolled", lambda model: halved(model))
     refused("onnxruntime and PyTorch differ from x to z", plain, torch.rand(3, 6))
 
 
@@ -125,4 +125,4 @@ def test_without_the_extra_it_is_named(missing, paths, monkeypatch):
         monkeypatch.setitem(sys.modules, name, type(sys)(name))
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=rf'needs {missing}, .* pip install "aebook\[onnx\]"'):
-        aebook.onnx.export(variants.plain((6, 3)).model, torch.rand(2, 6), *paths)
+        aebook.storage.onnx.export(variants.plain((6, 3)).model, torch.rand(2, 6), *paths)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, IterableDataset
 
 import aebook
-from aebook import parallel
-from aebook.batches import Batches
-from aebook.parallel import Group
+from aebook import processes as parallel
+from aebook.processes import Group
+from aebook.training.batches import Batches
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parent)

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from aebook import plots
-from aebook.history import History
+from aebook.training.history import History
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import aebook
-from aebook.pretraining import layerwise
+from aebook.training import layerwise
 
 
 def weights(objective):

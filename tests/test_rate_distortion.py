@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import features
 from scipy import integrate
 
-from aebook.applications.rate_distortion import (
+from aebook.applications.compression.rate_distortion import (
     Curve,
     bd_psnr,
     bd_rate,

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from sklearn.neural_network import BernoulliRBM
 
 import aebook
-from aebook import partition
-from aebook.rbm import RBM, pretrain, unroll
+from aebook.boltzmann import RBM, partition, pretrain, unroll
 
 F64 = torch.float64
 KINDS = [("bernoulli", "bernoulli"), ("gaussian", "bernoulli"), ("bernoulli", "gaussian")]

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 import aebook
 from aebook.applications import pretrained
-from aebook.applications.filters import as_image
-from aebook.applications.restoration import (
+from aebook.applications.images import (
     by_patches,
     cut,
     denoiser,
@@ -16,6 +15,7 @@ from aebook.applications.restoration import (
     ssim,
     tune,
 )
+from aebook.applications.images.filters import as_image
 from aebook.corruptions import gaussian, salt_and_pepper
 
 

@@ -77,7 +77,7 @@ def test_encoding_in_pieces_changes_nothing(monkeypatch):
     model = aebook.variants.binary((12, 7)).model.eval()
     x = torch.randn(50, 12)
     whole = SemanticHasher(model, x).encode(x)
-    monkeypatch.setattr("aebook.applications.retrieval.CHUNK", 7)
+    monkeypatch.setattr("aebook.applications.retrieval.hashers.CHUNK", 7)
     assert np.array_equal(SemanticHasher(model, x).encode(x), whole)
 
 
@@ -169,7 +169,7 @@ def test_itq_falls_to_a_fixed_point_of_rotations():
     assert errors[-1] < errors[0]
     w = itq(x, 5).directions
     np.testing.assert_allclose(w.T @ w, np.eye(5), atol=1e-10)
-    assert aebook.linear.principal_angles(w, pca_sign(x, 5).directions).max() < 1e-6
+    assert aebook.theory.linear.principal_angles(w, pca_sign(x, 5).directions).max() < 1e-6
 
 
 def test_itq_in_the_plane_is_the_best_of_all_angles():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 import aebook
-from aebook.applications.robust import decompose, group_soft_threshold, soft_threshold
+from aebook.applications.anomaly import decompose, group_soft_threshold, soft_threshold
 
 values = st.lists(st.floats(-3, 3), min_size=1, max_size=4).map(
     lambda v: torch.tensor(v, dtype=torch.float64)
@@ -87,7 +87,7 @@ def by_svd(x, weight, norm, rounds, rank=2):
     s = torch.zeros_like(x)
     for _ in range(rounds):
         low = x - s
-        rest = x - aebook.linear.principal_components(low, rank).reconstruct(low)
+        rest = x - aebook.theory.linear.principal_components(low, rank).reconstruct(low)
         if norm == "l1":
             s = rest.sign() * (rest.abs() - weight).clamp_min(0)
         else:
@@ -98,7 +98,7 @@ def by_svd(x, weight, norm, rounds, rank=2):
 
 def solved(objective, low):
     """Training with the answer written down: the weights of the principal plane of L."""
-    pca = aebook.linear.principal_components(low, 2)
+    pca = aebook.theory.linear.principal_components(low, 2)
     encoder, decoder = objective.model.encoder[0].map, objective.model.decoder[0].map
     with torch.no_grad():
         encoder.weight.copy_(pca.components.T)
@@ -131,7 +131,7 @@ def test_a_planted_plane_is_recovered(norm, weight):
     x = L + S
     objective = aebook.variants.linear((12, 2)).double()
     result = decompose(objective, x, weight, norm, rounds=300, train=solved)
-    pca = aebook.linear.principal_components(x, 2).reconstruct(x)
+    pca = aebook.theory.linear.principal_components(x, 2).reconstruct(x)
     assert (result.L - L)[S == 0].norm() < 0.05 * (pca - L)[S == 0].norm()
     hit = (S != 0) if norm == "l1" else (S != 0).any(1)
     found = (result.S != 0) if norm == "l1" else (result.S != 0).any(1)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from aebook.schedules import constant, cosine, one_cycle
+from aebook.training.schedules import constant, cosine, one_cycle
 
 TIMES = st.floats(0, 1)
 

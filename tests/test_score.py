@@ -6,7 +6,7 @@ import torch
 from torch import distributions, nn
 
 import aebook
-from aebook.score import Mixture, linear_denoiser, linear_denoising_loss, score
+from aebook.theory.score import Mixture, linear_denoiser, linear_denoising_loss, score
 
 F64 = torch.float64
 
@@ -138,7 +138,7 @@ def test_training_with_the_closed_form_finds_the_best_linear_denoiser_of_its_ran
     )
     aebook.lbfgs(objective, x, tolerance=1e-13)
     matrix, offset = linear_denoiser(x, sigma, p)
-    trained = aebook.linear.affine(objective.model, 5)
+    trained = aebook.theory.linear.affine(objective.model, 5)
     torch.testing.assert_close(trained[0], matrix, rtol=0, atol=1e-4)
     torch.testing.assert_close(trained[1], offset, rtol=0, atol=1e-4)
     assert torch.linalg.matrix_rank(matrix) == p
@@ -153,7 +153,7 @@ def product(model):
 def test_without_noise_the_best_linear_denoiser_is_pca():
     x = torch.randn(50, 6, dtype=F64)
     got = linear_denoiser(x, 0.0, 2).reconstruct(x)
-    torch.testing.assert_close(got, aebook.linear.principal_components(x, 2).reconstruct(x))
+    torch.testing.assert_close(got, aebook.theory.linear.principal_components(x, 2).reconstruct(x))
 
 
 def test_directions_without_variance_are_not_passed_on():
@@ -202,7 +202,7 @@ def test_a_trained_linear_denoiser_estimates_the_score_of_a_gaussian():
     objective = aebook.variants.denoising(
         (2, 2), aebook.corruptions.gaussian(0.5), activation=None, output=None
     )
-    aebook.fit(objective, x, epochs=20, lr=1e-2, schedule=aebook.schedules.cosine)
+    aebook.fit(objective, x, epochs=20, lr=1e-2, schedule=aebook.training.schedules.cosine)
     expected = -x / torch.tensor([4.25, 1.25])
     error = (score(objective.model, x, 0.5) - expected).square().sum() / expected.square().sum()
     assert error < 0.02

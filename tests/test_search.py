@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from aebook.applications.search import search
+from aebook.applications.molecules import search
 
 
 def read(z):

@@ -16,8 +16,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import aebook
-from aebook import architecture, variants
-from aebook.architecture import KINDS
+from aebook import variants
+from aebook.storage import architecture
+from aebook.storage.architecture import KINDS
 
 X = torch.rand(9, 6, generator=torch.Generator().manual_seed(1))
 
@@ -28,7 +29,9 @@ def with_unit_columns(objective):
 
 
 def unrolled(code_units):
-    return aebook.rbm.unroll(aebook.rbm.pretrain((6, 4, 2), X, epochs=1, code_units=code_units))
+    return aebook.boltzmann.unroll(
+        aebook.boltzmann.pretrain((6, 4, 2), X, epochs=1, code_units=code_units)
+    )
 
 
 def convolutional():
@@ -229,7 +232,7 @@ EXAMPLES = {
 }
 OURS = {
     "aebook.distances.Gaussian": aebook.distances.Gaussian(0.7, "learned"),
-    "aebook.rbm.RBM": aebook.rbm.RBM(4, 3, visible_units="gaussian"),
+    "aebook.boltzmann.RBM": aebook.boltzmann.RBM(4, 3, visible_units="gaussian"),
     "aebook.concrete.ConcreteSelector": aebook.concrete.ConcreteSelector(5, 2, 3.0),
     "aebook.sparse.SparseLinear": aebook.sparse.SparseLinear(5, 2, bias=False),
     "aebook.networks.Standardised": aebook.networks.Standardised(4),
@@ -675,7 +678,7 @@ def test_where_nothing_can_be_written_the_path_is_named(tmp_path, monkeypatch):
     def refuse(path, mode):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("aebook.files.open", refuse, raising=False)
+    monkeypatch.setattr("aebook._internal.files.open", refuse, raising=False)
     with pytest.raises(PermissionError, match="Permission denied"):
         aebook.save(model, tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())

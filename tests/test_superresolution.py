@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import aebook
-from aebook.applications.superresolution import (
+from aebook.applications.images import (
     consistent,
     coupled,
     downsample,

@@ -1,4 +1,4 @@
-"""Tests of aebook.applications.taxonomy: depths and similarities on graphs of meanings."""
+"""Tests of aebook.applications.words: depths and similarities on graphs of meanings."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aebook.applications.taxonomy import common_ancestor, depths, path_similarity, wu_palmer
+from aebook.applications.words import common_ancestor, depths, path_similarity, wu_palmer
 from aebook.datasets import nouns
 
 #       0 entity

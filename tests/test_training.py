@@ -16,7 +16,7 @@ import aebook
 from aebook import Autoencoder, Objective
 from aebook.distances import Gaussian, bernoulli
 from aebook.networks import mlp
-from aebook.schedules import constant, cosine, one_cycle
+from aebook.training.schedules import constant, cosine, one_cycle
 
 # the truths below are about bits, so they hold on one device
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
@@ -571,8 +571,8 @@ def test_the_device_is_a_gpu_if_there_is_one(choice, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: choice == "cuda")
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: choice == "mps")
-    assert aebook.training._device(None).type == choice
-    assert aebook.training._device("cpu").type == "cpu"
+    assert aebook.training.loop._device(None).type == choice
+    assert aebook.training.loop._device("cpu").type == "cpu"
 
 
 # The progress bar

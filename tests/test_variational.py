@@ -9,7 +9,7 @@ import aebook
 from aebook import distances
 from aebook.bottlenecks import Gaussian, Posterior
 from aebook.penalties import activity, kl_to_prior
-from aebook.variational import (
+from aebook.theory.likelihood import (
     ImportanceWeighted,
     active_units,
     elbo,
@@ -331,7 +331,11 @@ def test_the_wrapper_resumes_from_a_checkpoint(tmp_path):
         for n in epochs:
             # at a constant rate, since with others more epochs are another run
             aebook.fit(
-                wrapper, BINARY, epochs=n, schedule=aebook.schedules.constant, checkpoint=path
+                wrapper,
+                BINARY,
+                epochs=n,
+                schedule=aebook.training.schedules.constant,
+                checkpoint=path,
             )
         return wrapper.state_dict()
 

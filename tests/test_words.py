@@ -139,7 +139,7 @@ def test_singular_vectors_are_those_of_the_full_decomposition(p, power):
 def test_with_exponent_one_they_are_the_codes_of_the_best_linear_autoencoder():
     matrix = ppmi(counts_of(shape=(12, 6))).toarray()
     objective = aebook.variants.linear((6, 2), bias=False).double()
-    aebook.full_batch.lbfgs(objective, torch.from_numpy(matrix))
+    aebook.training.lbfgs(objective, torch.from_numpy(matrix))
     codes = singular_vectors(matrix, 2)
     # codes and decoder together: the same reconstructions
     best = codes @ np.linalg.lstsq(codes, matrix, rcond=None)[0]

@@ -33,12 +33,11 @@ from torch.utils.data import Dataset
 
 import aebook
 from aebook.applications import pretrained
-from aebook.applications.bitstream import Codec
-from aebook.applications.compression import transform_coder
-from aebook.applications.rate_distortion import bits_per_pixel, psnr
+from aebook.applications.compression import Codec, transform_coder
+from aebook.applications.compression.rate_distortion import bits_per_pixel, psnr
 from aebook.core import Autoencoder, Objective
 from aebook.datasets.files import sha256
-from aebook.schedules import one_cycle
+from aebook.training.schedules import one_cycle
 
 #: The first 16 digits of the SHA-256 of each photograph.
 PHOTOGRAPHS = {

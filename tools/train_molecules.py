@@ -24,9 +24,8 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 import aebook
 from aebook.applications import pretrained
-from aebook.applications.molecule_metrics import distances, properties, score
-from aebook.applications.molecules import Vocabulary, sample, variational
-from aebook.applications.ngram import NGram
+from aebook.applications.molecules import NGram, Vocabulary, sample, variational
+from aebook.applications.molecules.metrics import distances, properties, score
 from aebook.datasets import molecules
 from aebook.datasets.files import sha256
 
@@ -89,7 +88,7 @@ def train(smiles: list[str], vocabulary: Vocabulary, checkpoint: Path | None) ->
         epochs=EPOCHS,
         validation=vocabulary.encode(molecules("test")[-1000:], LENGTH),
         lr=RATE,
-        schedule=aebook.schedules.one_cycle,
+        schedule=aebook.training.schedules.one_cycle,
         anneal=rising,
         clip=5.0,
         checkpoint=checkpoint,

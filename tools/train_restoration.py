@@ -20,7 +20,7 @@ from skimage import color, data, img_as_float, transform
 from sklearn.datasets import load_sample_image
 
 import aebook
-from aebook.applications.restoration import cut, denoiser, random_level
+from aebook.applications.images import cut, denoiser, random_level
 from aebook.corruptions import gaussian
 
 FILE = Path(__file__).parents[1] / "aebook/applications/weights/restoration-photographs.safetensors"
@@ -62,7 +62,7 @@ def main() -> None:
         epochs=1,
         batch_size=16,
         lr=5e-3,
-        schedule=aebook.schedules.one_cycle,
+        schedule=aebook.training.schedules.one_cycle,
     )
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,8 @@ import torch
 
 import aebook
 from aebook.applications import pretrained
-from aebook.applications.hanzi import compose, decompose
 from aebook.applications.translation import Translator, Vocabulary, scores
+from aebook.applications.translation.hanzi import compose, decompose
 from aebook.datasets import Segments, segments
 from aebook.datasets.files import sha256
 
@@ -92,7 +92,7 @@ def train(recipe: Recipe, seed: int, checkpoint: Path | None) -> Translator:
         translator.batches(texts(train, recipe.source), texts(train, recipe.target), size=BATCH),
         epochs=recipe.epochs,
         lr=RATE,
-        schedule=aebook.schedules.one_cycle,
+        schedule=aebook.training.schedules.one_cycle,
         clip=5.0,
         seed=seed,
         checkpoint=checkpoint,

@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch.nn.functional import interpolate
 
-from aebook.checks import as_array, check_arguments
+from aebook._internal.checks import as_array, check_arguments
 
 __all__ = ["Window", "detections", "overlap", "score_map", "standardised", "windows"]
 

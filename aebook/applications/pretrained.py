@@ -11,7 +11,7 @@ from importlib import resources
 from torch import nn
 
 from aebook.datasets.files import sha256
-from aebook.storage import load as load_file
+from aebook.storage.files import load as load_file
 
 __all__ = ["SHIPPED", "load"]
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from aebook.checks import check_arguments
+from aebook._internal.checks import check_arguments
 
 __all__ = ["ImageFolder"]
 

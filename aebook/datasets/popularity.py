@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aebook._internal.files import replace
 from aebook.datasets import files
-from aebook.files import replace
 
 __all__ = ["NEWS_COLUMNS", "POST_COLUMNS", "Posts", "online_news", "posts"]
 

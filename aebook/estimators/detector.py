@@ -11,8 +11,8 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.base import OutlierMixin
 
-from aebook.applications.anomaly import reconstruction_error, threshold
-from aebook.checks import check_arguments
+from aebook._internal.checks import check_arguments
+from aebook.applications.anomaly.scores import reconstruction_error, threshold
 from aebook.core import Objective
 from aebook.estimators.network import (
     NetworkEstimator,
@@ -28,7 +28,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
     r"""Outliers are what an autoencoder reconstructs badly: score :math:`-\|x' - x\|^2`.
 
     The error is that of scaled features, summed. As everywhere in scikit-learn, and other than in
-    :mod:`aebook.applications.anomaly`, a higher score is a more ordinary sample. With
+    :mod:`aebook.applications.anomaly.scores`, a higher score is a more ordinary sample. With
     ``scale=False`` samples may be a sparse matrix.
 
     Parameters

@@ -11,8 +11,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from aebook import variants
-from aebook.applications.retrieval import SemanticHasher
-from aebook.checks import check_arguments
+from aebook._internal.checks import check_arguments
+from aebook.applications.retrieval.hashers import SemanticHasher
 from aebook.estimators.network import NetworkEstimator, hidden_layers
 
 __all__ = ["SemanticHashTransformer"]
@@ -23,8 +23,8 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     Samples with like contents get codes that differ in few bits (Salakhutdinov & Hinton 2009). The
     thresholds :math:`t_j` are medians over the samples of ``fit``, so that every bit divides them
-    in half: see :class:`aebook.applications.retrieval.SemanticHasher`. With ``scale=False`` samples
-    may be a sparse matrix, such as the words of texts.
+    in half: see :class:`aebook.applications.retrieval.hashers.SemanticHasher`. With
+    ``scale=False`` samples may be a sparse matrix, such as the words of texts.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     Attributes
     ----------
     hasher_
-        The :class:`aebook.applications.retrieval.SemanticHasher`. It sees scaled features.
+        The :class:`aebook.applications.retrieval.hashers.SemanticHasher`. It sees scaled features.
     objective_, history_, scaler_, n_features_in_, feature_names_in_
         As in :class:`AutoencoderTransformer`.
     """

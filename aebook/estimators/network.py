@@ -16,14 +16,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from aebook import corruptions, variants
-from aebook.applications.scoring import in_pieces
-from aebook.checks import check_arguments
+from aebook._internal.checks import check_arguments
+from aebook._internal.randomness import seeded
+from aebook.applications.anomaly.pieces import in_pieces
 from aebook.core import Objective
 from aebook.distances import Gaussian, bernoulli
-from aebook.history import History
-from aebook.randomness import seeded
-from aebook.schedules import constant
-from aebook.training import fit
+from aebook.training.history import History
+from aebook.training.loop import fit
+from aebook.training.schedules import constant
 
 __all__ = ["NetworkEstimator", "Table", "hidden_layers", "make_objective", "unit_interval"]
 

@@ -13,7 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 
-from aebook.checks import check_arguments
+from aebook._internal.checks import check_arguments
 from aebook.core import Objective
 from aebook.estimators.network import (
     NetworkEstimator,

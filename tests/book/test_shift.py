@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from aebook.randomness import seeded
+from aebook._internal.randomness import seeded
 
 
 def drawn(seed):

@@ -1,0 +1,343 @@
+r"""Anomaly scores: one number a message, and the higher it is, the more anomalous the message.
+
+The model has learnt what ordinary messages are like. A score says how badly a message fits:
+
+.. math::
+
+    \begin{aligned}
+    \text{reconstruction error} \quad & d(x', x) \\
+    \text{reconstruction probability} \quad & E_{q(z|x)}[-\log p(x|z)] \\
+    \text{negative ELBO} \quad & E_{q(z|x)}[-\log p(x|z)] + D_{KL}(q(z|x) \| p(z)) \\
+    \text{negative log-likelihood} \quad & -\log E_{q(z|x)}[p(x|z)\, p(z) / q(z|x)] \\
+    \text{likelihood regret} \quad & \max_q \mathrm{ELBO}_q(x) - \mathrm{ELBO}_{q(z|x)}(x) \\
+    \text{Mahalanobis distance} \quad & \sqrt{(z - \bar z)^\top Σ^{-1} (z - \bar z)}
+    \end{aligned}
+
+A score belongs to its message alone: it does not depend on which others are scored with it, in
+which order, or how many at once. Where codes are drawn, all messages get the same noise ε in
+:math:`z = μ + σ ε`, which also takes noise out of their comparison. Everything is computed in
+evaluation mode and without corruption; the global random state is left as it was. A message so
+far out that numbers overflow on the way gets the largest number of the precision.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.covariance import LedoitWolf
+from torch import Tensor
+
+from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.randomness import seeded
+from aebook.applications.anomaly.pieces import (
+    Shared,
+    finite,
+    in_pieces,
+    mean_distance,
+    with_posterior,
+)
+from aebook.bottlenecks import Posterior
+from aebook.core import Objective
+from aebook.theory.likelihood import _weighted
+from aebook.training.schedules import cosine
+
+__all__ = [
+    "likelihood_regret",
+    "mahalanobis",
+    "negative_elbo",
+    "negative_log_likelihood",
+    "reconstruction_error",
+    "reconstruction_probability",
+    "threshold",
+]
+
+
+def reconstruction_error(objective: Objective, x: ArrayLike, *, chunk: int = 2048) -> Tensor:
+    r"""The distance :math:`d(x', x)` of each message from its reconstruction.
+
+    Of any autoencoder. With :func:`aebook.distances.squared_error` it is the squared error, summed
+    over the message; penalties play no part.
+
+    Parameters
+    ----------
+    objective
+        A trained objective: its model reconstructs, its distance compares.
+    x
+        Messages, a tensor or array (N, ...), finite.
+    chunk
+        How many messages, or codes of messages, are decoded at once. Memory grows with it; beyond
+        the rounding of sums the scores do not depend on it.
+
+    Returns
+    -------
+    Tensor
+        One value a message, (N,), on the device and in the precision of the weights.
+
+    Raises
+    ------
+    ValueError
+        If a message is not finite or of the wrong shape, or the distance does not give one value
+        a message.
+    """
+
+    def score(piece: Tensor) -> Tensor:
+        values = objective.distance(objective.model.reconstruct(piece), piece)
+        if values.shape != (len(piece),):
+            raise ValueError(
+                f"the distance gave the shape {tuple(values.shape)} for {len(piece)} messages, "
+                "expected one value a message: sum over the other dimensions"
+            )
+        return finite(values)
+
+    return in_pieces(objective, x, chunk, score)
+
+
+def reconstruction_probability(
+    objective: Objective, x: ArrayLike, samples: int = 32, *, seed: int = 0, chunk: int = 2048
+) -> Tensor:
+    r"""The negative logarithm :math:`E_{q(z|x)}[-\log p(x|z)]` of the reconstruction probability.
+
+    An & Cho 2015 score with :math:`E_q[\log p(x|z)]`, low for anomalies; the sign is turned here.
+    Nats.
+
+    Parameters
+    ----------
+    objective
+        A trained objective with a :class:`aebook.bottlenecks.Gaussian` bottleneck and a likelihood
+        as its distance, as :func:`aebook.variants.variational` makes it.
+    x, chunk
+        As in :func:`reconstruction_error`; for the Bernoulli likelihood of zeros and ones.
+    samples
+        Codes drawn for each message, 1 or more.
+    seed
+        Seed of the noise, which is the same for all messages.
+
+    Returns
+    -------
+    Tensor
+        One value a message, (N,). A density's can be negative.
+
+    Raises
+    ------
+    ValueError
+        If the code has no posterior, or the distance is no likelihood of such messages.
+    """
+
+    def score(piece: Tensor, q: Posterior) -> Tensor:
+        return mean_distance(objective, piece, q, samples, chunk)
+
+    return with_posterior(objective, x, samples, seed, chunk, score)
+
+
+def negative_elbo(
+    objective: Objective, x: ArrayLike, samples: int = 32, *, seed: int = 0, chunk: int = 2048
+) -> Tensor:
+    r"""The bound :math:`E_{q(z|x)}[-\log p(x|z)] + D_{KL}(q(z|x) \| p(z))` on -log p(x), in nats.
+
+    For each message by itself it is ``-aebook.variational.elbo(objective, x[n : n + 1], ...)``.
+
+    Parameters
+    ----------
+    objective, x, samples, seed, chunk
+        As in :func:`reconstruction_probability`.
+
+    Returns
+    -------
+    Tensor
+        One value a message, (N,).
+    """
+
+    def score(piece: Tensor, q: Posterior) -> Tensor:
+        return mean_distance(objective, piece, q, samples, chunk) + q.kl()
+
+    return with_posterior(objective, x, samples, seed, chunk, score)
+
+
+def negative_log_likelihood(
+    objective: Objective, x: ArrayLike, samples: int = 200, *, seed: int = 0, chunk: int = 2048
+) -> Tensor:
+    r"""The importance-weighted estimate of :math:`-\log p(x)`, in nats.
+
+    For each message by itself it is :func:`aebook.theory.likelihood.importance_weighted_bound` with
+    the sign turned.
+
+    Parameters
+    ----------
+    objective, x, seed, chunk
+        As in :func:`reconstruction_probability`.
+    samples
+        Codes drawn for each message; with more of them the bound is tighter.
+
+    Returns
+    -------
+    Tensor
+        One value a message, (N,).
+    """
+
+    def score(piece: Tensor, q: Posterior) -> Tensor:
+        return -_weighted(objective, q, piece, samples, chunk)
+
+    return with_posterior(objective, x, samples, seed, chunk, score)
+
+
+def likelihood_regret(
+    objective: Objective,
+    x: ArrayLike,
+    *,
+    steps: int = 100,
+    lr: float = 0.1,
+    samples: int = 32,
+    seed: int = 0,
+    chunk: int = 2048,
+) -> Tensor:
+    r"""What the encoder's posterior loses against the best for this message, in nats.
+
+    .. math:: \max_{μ, σ} \mathrm{ELBO}_{N(μ, σ^2)}(x) - \mathrm{ELBO}_{q(z|x)}(x)
+
+    The decoder stays as it is. The encoder has learnt to propose codes for messages like those of
+    the training, and for others its proposals can be improved by much (Xiao, Yan & Amit 2020). The
+    paper trains the encoder's weights on, once for each message; here μ and log σ² of each message
+    are optimised themselves, many messages in one batch, by Adam with a rate that falls to zero
+    and a new code a step. Both bounds are then estimated with the same noise, other than that of
+    the steps, and the better posterior counts: the regret is never negative.
+
+    Parameters
+    ----------
+    objective, x, seed, chunk
+        As in :func:`reconstruction_probability`.
+    steps
+        Steps of Adam, 1 or more.
+    lr
+        The learning rate at the start, in units of the code, whose prior has deviation 1.
+    samples
+        Codes with which the two bounds are estimated.
+
+    Returns
+    -------
+    Tensor
+        One value a message, (N,), 0 or more.
+
+    Raises
+    ------
+    FloatingPointError
+        If a posterior leaves the finite numbers: the rate is too high.
+    """
+    check_arguments(steps=steps, lr=lr)
+
+    def bound(piece: Tensor, q: Posterior) -> Tensor:
+        return -mean_distance(objective, piece, q, samples, chunk) - q.kl()
+
+    def score(piece: Tensor, q: Posterior) -> Tensor:
+        start = bound(piece, q)
+        best = Shared(*(part.clone().requires_grad_() for part in q))
+        optimiser = torch.optim.Adam(best, lr=lr)
+        for step in range(int(steps)):
+            optimiser.param_groups[0]["lr"] = lr * cosine(step / steps)
+            with torch.enable_grad():
+                # a sum: no message's gradient depends on another message
+                loss = (mean_distance(objective, piece, best, 1, chunk) + best.kl()).sum()
+            # not backward, which would leave gradients with the weights
+            best.mean.grad, best.log_variance.grad = torch.autograd.grad(loss, best)
+            optimiser.step()
+        with seeded(seed, piece.device):
+            end = bound(piece, best)
+        lost = start.isfinite() & ~end.isfinite()
+        if lost.any():
+            raise FloatingPointError(
+                f"{int(lost.sum())} of {len(lost)} posteriors left the finite numbers while they "
+                f"were optimised with lr={lr}: lower lr"
+            )
+        return (end - start).clamp_min(0)
+
+    return with_posterior(objective, x, samples, seed, chunk, score)
+
+
+def mahalanobis(
+    objective: Objective, x: ArrayLike, reference: ArrayLike, *, chunk: int = 2048
+) -> Tensor:
+    r"""How unusual a code is: :math:`\sqrt{(z - \bar z)^\top Σ^{-1} (z - \bar z)}`.
+
+    Mean and covariance are those of the codes of reference messages; the covariance is shrunk
+    towards a multiple of the identity (Ledoit & Wolf 2004), so that a unit that never moves does
+    no harm. What is lost on the way to the code is not seen by this score.
+
+    Parameters
+    ----------
+    objective
+        A trained objective, of whose model the code is taken; a posterior's mean.
+    x, chunk
+        As in :func:`reconstruction_error`.
+    reference
+        Ordinary messages, (M, ...), usually those of the training; two or more.
+
+    Returns
+    -------
+    Tensor
+        One value a message, (N,), 0 or more.
+    """
+
+    def codes(messages: ArrayLike) -> np.ndarray:
+        z = in_pieces(objective, messages, chunk, objective.model.encode)
+        return z.flatten(1).double().cpu().numpy()
+
+    usual = codes(reference)
+    # the rounding of a matrix product may differ from row to row
+    if len(usual) < 2 or usual.std(0).max() <= 1e-6 * np.abs(usual).max():
+        raise ValueError(
+            f"got {len(usual)} reference messages whose codes are all the same, expected codes "
+            "with some variance: give more messages, or train the model"
+        )
+    squared = LedoitWolf().fit(usual).mahalanobis(codes(x))
+    weight = next(objective.model.parameters())
+    return torch.as_tensor(squared).sqrt().to(weight.device, weight.dtype)
+
+
+def threshold(
+    scores: ArrayLike, *, contamination: float | None = None, quantile: float | None = None
+) -> float:
+    r"""The score above which a message is called an anomaly: ``score > threshold(...)``.
+
+    One of two promises is chosen. With n scores in rising order, :math:`s_1 \le … \le s_n`:
+
+    - ``contamination=c``: a share c *of these scores* lies above, as nearly as ties and whole
+      numbers allow from below: :math:`s_{n - \lfloor cn \rfloor}`.
+    - ``quantile=q``: a *new* ordinary message lies above with probability at most 1 - q:
+      :math:`s_{\lceil q(n + 1) \rceil}`. It holds for any distribution, on average over the n
+      scores, if the new message is exchangeable with those scored (Vovk, Gammerman & Shafer 2005).
+      Scores of the training messages are not: the model has seen them. Use messages held out.
+
+    Parameters
+    ----------
+    scores
+        Scores, (n,), finite: a tensor or an array.
+    contamination
+        Share of anomalies among the messages scored, at least 0 and below 1.
+    quantile
+        Share of new ordinary messages to let pass, between 0 and 1; at most n / (n + 1).
+    """
+    values = as_array(scores)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(
+            f"got scores of shape {values.shape}, expected one finite number a message, (n,)"
+        )
+    if (contamination is None) == (quantile is None):
+        raise ValueError("got neither or both of contamination and quantile, expected one of them")
+    n = len(values)
+    # a hair of rounding must not cost a whole rank: 0.29 · 100 = 28.999…
+    if contamination is not None:
+        if not 0 <= contamination < 1:
+            raise ValueError(f"got contamination={contamination}, expected 0 or more and below 1")
+        rank = n - math.floor(contamination * n + 1e-9)
+    else:
+        if not 0 < quantile < 1:
+            raise ValueError(f"got quantile={quantile}, expected a number between 0 and 1")
+        rank = math.ceil(quantile * (n + 1) - 1e-9)
+        if rank > n:
+            raise ValueError(
+                f"got quantile={quantile} for {n} scores, expected at most {n}/{n + 1}: no score "
+                f"of {n} can promise that; give at least {math.ceil(1 / (1 - quantile)) - 1} scores"
+            )
+    return float(np.partition(values, rank - 1)[rank - 1])

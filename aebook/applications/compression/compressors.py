@@ -1,0 +1,74 @@
+"""The compressors that ship with the package, and the fixed transform that they have to beat.
+
+How they were trained, on which photographs, and how well they do is in ``weights/README.md`` beside
+this file.
+
+>>> codec = bitstream.Codec(compressors.trained(48))
+>>> data = codec.compress(image)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from aebook.applications import pretrained
+from aebook.applications.compression.transform import (
+    Analysis,
+    Quantiser,
+    Synthesis,
+    transform_coder,
+)
+from aebook.core import Autoencoder
+
+__all__ = ["STEPS", "cosine", "trained"]
+
+#: The steps of their quantisers, in grey levels: 28 spends most bits.
+STEPS = (28, 48, 80, 140)
+
+
+def trained(step: int = 48) -> Autoencoder:
+    """A trained compressor.
+
+    Parameters
+    ----------
+    step
+        One of :data:`STEPS`.
+    """
+    encoder = Analysis()
+    parts = {
+        "encoder": encoder,
+        "decoder": Synthesis(),
+        "bottleneck": Quantiser(encoder.levels.out_channels),
+    }
+    # in the file they are half as long
+    return pretrained.load(f"compression-{_checked(step)}", parts).float()
+
+
+def cosine(step: int = 48) -> Autoencoder:
+    """The cosine and Haar transforms that training starts from, with priors of their own.
+
+    These priors were trained on the same photographs; all 64 coefficients of each colour are kept.
+
+    Parameters
+    ----------
+    step
+        One of :data:`STEPS`.
+    """
+    model = transform_coder(_checked(step) / 255, hidden=1, kept=(64, 64)).model
+    prior = Quantiser(model.encoder.levels.out_channels)
+    model.bottleneck = pretrained.load(
+        f"compression-cosine-{step}", {"bottleneck": prior}
+    ).bottleneck
+    with torch.no_grad():
+        for part in (model.encoder, model.decoder):
+            # they take no part, but they are random, and a codec knows a model by all its weights
+            for parameter in part.residual.parameters():
+                nn.init.zeros_(parameter)
+    return model.float().eval()
+
+
+def _checked(step: int) -> int:
+    if step not in STEPS:
+        raise ValueError(f"got step={step!r}, expected one of {STEPS}")
+    return step

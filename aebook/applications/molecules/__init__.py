@@ -1,0 +1,30 @@
+"""Molecules as text: a model, its scores, a baseline, and search by codes."""
+
+from aebook.applications.molecules import metrics
+from aebook.applications.molecules.code_search import Found, search
+from aebook.applications.molecules.model import (
+    Vocabulary,
+    from_selfies,
+    sample,
+    split_selfies,
+    split_smiles,
+    to_selfies,
+    variational,
+    warm_up,
+)
+from aebook.applications.molecules.ngram import NGram
+
+__all__ = [
+    "Found",
+    "NGram",
+    "Vocabulary",
+    "from_selfies",
+    "metrics",
+    "sample",
+    "search",
+    "split_selfies",
+    "split_smiles",
+    "to_selfies",
+    "variational",
+    "warm_up",
+]

@@ -1,0 +1,111 @@
+r"""Search for what scores best, in the space of codes or anywhere else where one can take a step.
+
+>>> found = search(
+...     torch.randn(100, p),
+...     vary=lambda z: z + 0.3 * torch.randn_like(z),
+...     read=lambda z: vocabulary.decode(model.decode(z)),
+...     score=lambda texts: properties(texts).qed,
+... )
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from aebook._internal.checks import as_array
+
+__all__ = ["Found", "search"]
+
+
+class Found(NamedTuple):
+    """What a search found, best first."""
+
+    texts: list[str]
+    """All different texts that were read and have a value."""
+    values: NDArray[np.float64]
+    """The score of each, falling."""
+    parents: Any
+    """The best n of what was varied, a tensor if the start was one, else a list."""
+    best: list[float]
+    """The best score so far, before the first round and after each."""
+
+
+def search(
+    start: Tensor | Sequence[Any],
+    vary: Callable[[Any], Tensor | Sequence[Any]],
+    read: Callable[[Any], Sequence[str]],
+    score: Callable[[list[str]], ArrayLike],
+    *,
+    rounds: int = 10,
+) -> Found:
+    r"""Climb :math:`\max_z f(D(z))` with the decoder in the loop: the best of each round go on.
+
+    A round makes n children of the n parents, reads them, and scores the texts that are new. The
+    best n different texts of all so far are the next parents; where there are fewer, they take
+    turns. Neither f nor D needs a derivative. With codes and :math:`z + s ε` as the step this is
+    a local search in latent space; with texts and edits it is the plain genetic algorithm that a
+    search in latent space has to beat.
+
+    Parameters
+    ----------
+    start
+        The first n parents: codes (n, p), or any list.
+    vary
+        From n parents to n children, of the same type.
+    read
+        The n texts of what was varied: the decoder, or the identity.
+    score
+        f of a list of texts, higher is better. NaN is for what has no value; it never goes on.
+    rounds
+        How many, 0 or more. With the start, (rounds + 1) n texts are read.
+
+    Returns
+    -------
+    Found
+        Texts and values, best first.
+
+    Raises
+    ------
+    ValueError
+        If the start is empty or has no text with a value, or a function returns too many or few.
+    """
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
+        raise ValueError(f"got rounds={rounds!r}, expected a whole number, 0 or more")
+    if len(start) == 0:
+        raise ValueError("got nothing to start from, expected one or more")
+    found: dict[str, tuple[float, Any]] = {}
+    worthless: set[str] = set()
+    best: list[float] = []
+    parents = start
+    for done in range(rounds + 1):
+        children = vary(parents) if done else start
+        texts = list(read(children))
+        if not len(texts) == len(children) == len(start):
+            raise ValueError(
+                f"got {len(texts)} texts of {len(children)} children, expected {len(start)}: one "
+                "of each, and as many as there are parents"
+            )
+        fresh: dict[str, Any] = {}
+        for text, child in zip(texts, children, strict=True):
+            if text not in found and text not in worthless:
+                fresh.setdefault(text, child)
+        values = as_array(score(list(fresh))) if fresh else []
+        for (text, child), value in zip(fresh.items(), values, strict=True):
+            if np.isnan(value):
+                worthless.add(text)
+            else:
+                found[text] = (float(value), child)
+        if not found:
+            raise ValueError("got no text with a value from the start, expected one or more")
+        ranked = sorted(found.items(), key=lambda entry: -entry[1][0])
+        best.append(ranked[0][1][0])
+        chosen = [ranked[k % len(ranked)][1][1] for k in range(len(start))]
+        parents = torch.stack(chosen) if isinstance(start, Tensor) else chosen
+    values = np.array([value for _, (value, _) in ranked])
+    return Found([text for text, _ in ranked], values, parents, best)

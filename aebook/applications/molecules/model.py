@@ -1,0 +1,279 @@
+r"""Molecules as sequences of symbols: SMILES, SELFIES, and a variational autoencoder of them.
+
+A molecule is written as a line of text, cut into symbols, and each symbol becomes a number: a
+message of :mod:`aebook.recurrent`. SMILES needs nothing but this module. SELFIES, in which every
+line stands for some molecule, needs the package selfies, and whoever judges molecules needs rdkit
+(:mod:`aebook.applications.molecules.metrics`): ``pip install "aebook[chem]"``.
+
+>>> vocabulary = Vocabulary.of(smiles)
+>>> messages = vocabulary.encode(smiles)
+>>> objective = variational(len(vocabulary), 64, messages.shape[1])
+>>> history = aebook.fit(objective, messages, epochs=20, anneal=warm_up(0.2))
+>>> new = sample(objective.model, vocabulary, 100)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from aebook.bottlenecks import Gaussian
+from aebook.core import Autoencoder, Objective
+from aebook.distances import categorical
+from aebook.penalties import kl_to_prior
+from aebook.recurrent import END, PADDING, Decoder, Encoder
+
+__all__ = [
+    "Vocabulary",
+    "from_selfies",
+    "sample",
+    "split_selfies",
+    "split_smiles",
+    "to_selfies",
+    "variational",
+    "warm_up",
+]
+
+_SMILES = re.compile(
+    r"\[[^\[\]]+\]"  # an atom in brackets, with its charge, hydrogens and so on
+    r"|Br|Cl|[BCNOPSFI]|[bcnops]|\*"  # other atoms; small letters are aromatic
+    r"|[-=#$:/\\~.]|[()]"  # bonds and branches
+    r"|%\d\d|\d"  # the two ends of a bond that closes a ring
+)
+_SELFIES = re.compile(r"\[[^\[\]]+\]|\.")
+
+
+def split_smiles(smiles: str) -> list[str]:
+    """Cut a SMILES into symbols; joined again they are the same text (Weininger 1988).
+
+    An atom is one symbol, however many letters it has: ``"Cl"``, ``"[nH]"``. So is each bond,
+    bracket and number of a ring.
+    """
+    return _split(smiles, _SMILES, "SMILES")
+
+
+def split_selfies(selfies: str) -> list[str]:
+    """Cut a SELFIES into its symbols, which stand in square brackets (Krenn et al. 2020)."""
+    return _split(selfies, _SELFIES, "SELFIES")
+
+
+def to_selfies(smiles: str) -> str:
+    """Write the molecule of a SMILES as SELFIES.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or no molecule that SELFIES can write.
+    ImportError
+        Without the package selfies: ``pip install "aebook[chem]"``.
+    """
+    selfies = _selfies()
+    try:
+        return selfies.encoder(smiles)
+    except selfies.EncoderError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"got {smiles!r}, which SELFIES cannot write: {reason}") from error
+
+
+def from_selfies(selfies: str) -> str:
+    """Write the molecule of a SELFIES as SMILES; every sequence of its symbols has one.
+
+    Symbols that would ask too many bonds of an atom are read as fewer, or as none. What is left
+    may be the empty text.
+    """
+    return _selfies().decoder("".join(split_selfies(selfies)))
+
+
+class Vocabulary:
+    """Symbols and their numbers; 0 is padding, 1 the end.
+
+    Parameters
+    ----------
+    symbols
+        All symbols, in the order of their numbers, which start at 2.
+    split
+        Cuts a text into symbols: :func:`split_smiles`, :func:`split_selfies`, ``list`` for
+        characters.
+    """
+
+    def __init__(
+        self, symbols: Sequence[str], split: Callable[[str], Sequence[str]] = split_smiles
+    ) -> None:
+        self.symbols, self.split = tuple(symbols), split
+        self._numbers = {symbol: number for number, symbol in enumerate(self.symbols, END + 1)}
+        if len(self._numbers) < len(self.symbols) or "" in self._numbers:
+            raise ValueError("got a symbol twice, or an empty one, expected different symbols")
+
+    @classmethod
+    def of(
+        cls, texts: Iterable[str], split: Callable[[str], Sequence[str]] = split_smiles
+    ) -> Vocabulary:
+        """The vocabulary of all symbols in some texts, in alphabetical order."""
+        return cls(sorted({symbol for text in texts for symbol in split(text)}), split)
+
+    def __len__(self) -> int:
+        """How many numbers there are, those of padding and end included."""
+        return len(self.symbols) + END + 1
+
+    def encode(self, texts: Sequence[str], length: int | None = None) -> Tensor:
+        """Messages of texts: numbers, the end, padding; int64, (N, length).
+
+        Parameters
+        ----------
+        texts
+            The texts, none of them empty.
+        length
+            Numbers a message, the end included; the default is as many as the longest text needs.
+
+        Raises
+        ------
+        ValueError
+            If a text is empty or too long, or has a symbol that is not in the vocabulary.
+        """
+        if isinstance(texts, str):
+            raise ValueError(f"got one text, expected a list: [{texts!r}]")
+        rows = [self._row(text) for text in texts]
+        longest = max(map(len, rows), default=0)
+        length = longest if length is None else length
+        if longest > length:
+            text = texts[max(range(len(rows)), key=lambda n: len(rows[n]))]
+            raise ValueError(
+                f"got a text of {longest} symbols, its end included, expected at most {length}: "
+                f"{text!r}"
+            )
+        messages = torch.full((len(rows), length), PADDING)
+        for message, row in zip(messages, rows, strict=True):
+            message[: len(row)] = torch.tensor(row)
+        return messages
+
+    def decode(self, messages: Tensor) -> list[str]:
+        """Texts of messages (N, T), each up to its end."""
+        texts = []
+        for row in messages.tolist():
+            end = next((t for t, number in enumerate(row) if number <= END), len(row))
+            texts.append("".join(self.symbols[number - END - 1] for number in row[:end]))
+        return texts
+
+    def _row(self, text: str) -> list[int]:
+        try:
+            row = [self._numbers[symbol] for symbol in self.split(text)]
+        except KeyError as error:
+            raise ValueError(
+                f"got the symbol {error.args[0]!r} in {text!r}, expected one of the "
+                f"{len(self.symbols)} of the vocabulary: {' '.join(self.symbols)}"
+            ) from None
+        if not row:
+            raise ValueError("got an empty text, expected at least one symbol")
+        return [*row, END]
+
+
+def variational(
+    vocabulary: int,
+    code: int,
+    length: int,
+    *,
+    hidden: int = 256,
+    beta: float = 1.0,
+    forget: float = 0.0,
+) -> Objective:
+    r"""A variational autoencoder of sequences, :math:`-\log p(x|z) + β D_{KL}(q(z|x) \| p(z))`.
+
+    Both are in nats a message, so that β = 1 is the evidence lower bound (Bowman et al. 2016;
+    Gómez-Bombarelli et al. 2018 on SMILES). Where the likelihood is averaged over the T symbols of
+    a message, as some do, a weight w of the divergence is β = T w here.
+
+    Parameters
+    ----------
+    vocabulary
+        V, ``len(vocabulary)``.
+    code
+        p, numbers a code.
+    length
+        Most symbols of a message, the end included.
+    hidden
+        Units of the decoder; the encoder has half as many in each direction.
+    beta
+        β, 0 or more; :func:`warm_up` raises it during training.
+    forget
+        As in :class:`aebook.recurrent.Decoder`.
+    """
+    model = Autoencoder(
+        Encoder(vocabulary, 2 * code, embedding=32, hidden=max(1, hidden // 2)),
+        Decoder(vocabulary, code, length, embedding=32, hidden=hidden, forget=forget),
+        Gaussian(),
+    )
+    distance = partial(categorical, ignore=PADDING)
+    return Objective(model, distance=distance, penalties={"kl": (beta, kl_to_prior)})
+
+
+def warm_up(beta: float, until: float = 0.5) -> Callable[[Objective, float], None]:
+    r"""Let the weight of the divergence rise from 0: :math:`β_t = β \min(1, t / u)`.
+
+    A decoder that is told the symbols before learns to do without the code long before the code
+    is of use. While the code costs little, it is taken up (Bowman et al. 2016).
+
+    Parameters
+    ----------
+    beta
+        β, 0 or more.
+    until
+        u, the fraction of the training after which β stays, above 0.
+
+    Returns
+    -------
+    callable
+        For ``fit(..., anneal=...)``.
+    """
+    if not until > 0:
+        raise ValueError(f"got until={until}, expected a fraction of the training above 0")
+    return lambda objective, t: objective.set_weight("kl", beta * min(1.0, t / until))
+
+
+def sample(
+    model: Autoencoder,
+    vocabulary: Vocabulary,
+    n: int,
+    *,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> list[str]:
+    r"""Write n texts from the prior: :math:`z \sim N(0, I)`, then :math:`x \sim p(x|z)`.
+
+    Parameters
+    ----------
+    model
+        What :func:`variational` made, trained.
+    vocabulary
+        The vocabulary that it was trained with.
+    n
+        How many.
+    temperature
+        As in :meth:`aebook.recurrent.Decoder.sample`.
+    generator
+        Where the randomness comes from; the default is PyTorch's own.
+    """
+    z = torch.randn(n, model.decoder.from_code.in_features, generator=generator)
+    return vocabulary.decode(model.decoder.sample(z, temperature, generator))
+
+
+def _split(text: str, pattern: re.Pattern[str], kind: str) -> list[str]:
+    symbols = pattern.findall(text)
+    if sum(map(len, symbols)) < len(text):
+        at = 0
+        while (match := pattern.match(text, at)) is not None:
+            at = match.end()
+        raise ValueError(f"got {text!r}, which is no {kind}: no symbol starts with {text[at:]!r}")
+    return symbols
+
+
+def _selfies() -> ModuleType:
+    try:
+        import selfies
+    except ImportError as error:
+        raise ImportError('SELFIES need the package selfies: pip install "aebook[chem]"') from error
+    return selfies

@@ -1,0 +1,28 @@
+"""Semantic hashing: from messages to bits, and to the nearest among millions of codes."""
+
+from aebook.applications.retrieval.codes import Neighbours, hamming_distances, pack, unpack
+from aebook.applications.retrieval.faiss import FaissIndex
+from aebook.applications.retrieval.hashers import (
+    LinearHasher,
+    SemanticHasher,
+    itq,
+    lsh,
+    pca_sign,
+    rerank,
+)
+from aebook.applications.retrieval.index import HammingIndex
+
+__all__ = [
+    "FaissIndex",
+    "HammingIndex",
+    "LinearHasher",
+    "Neighbours",
+    "SemanticHasher",
+    "hamming_distances",
+    "itq",
+    "lsh",
+    "pack",
+    "pca_sign",
+    "rerank",
+    "unpack",
+]

@@ -1,0 +1,236 @@
+r"""Binary codes: bits packed into bytes, their distances, and the file that holds a collection.
+
+A code of p bits is a row of ⌈p/8⌉ bytes. Bit j of the code is bit j mod 8 of byte ⌊j/8⌋, the least
+significant first; what is left of the last byte is zero.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aebook._internal.checks import as_array
+from aebook._internal.files import replace
+
+__all__ = ["Neighbours", "hamming_distances", "pack", "unpack"]
+
+FORMAT = "aebook codes 1"
+
+
+class Neighbours(NamedTuple):
+    """Entries of an index, nearest first; of two at the same distance, the lower id first."""
+
+    distances: NDArray[np.int32]
+    """Hamming distances to the query: differing bits."""
+    ids: NDArray[np.int64]
+    """Of the entries, in the same shape."""
+
+
+def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
+    r"""Bytes :math:`\sum_{i<8} 2^i b_{8j+i}` of the bits b.
+
+    Parameters
+    ----------
+    bits
+        (N, p), boolean or of zeros and ones.
+
+    Returns
+    -------
+    ndarray
+        Codes (N, ⌈p/8⌉), uint8.
+    """
+    bits = as_array(bits)
+    if bits.ndim != 2 or bits.shape[1] == 0:
+        raise ValueError(f"got bits of shape {bits.shape}, expected (N, p) with p > 0")
+    if bits.dtype != bool:
+        if not np.isin(bits, (0, 1)).all():
+            raise ValueError("got values other than 0 and 1, expected bits: compare with 0.5 first")
+        bits = bits.astype(bool)
+    return np.packbits(bits, axis=1, bitorder="little")
+
+
+def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
+    r"""The bits of packed codes, :math:`b_{8j+i}` from byte j: what :func:`pack` was given.
+
+    Parameters
+    ----------
+    codes
+        (N, ⌈bits/8⌉), uint8.
+    bits
+        p, which the bytes alone do not tell.
+
+    Returns
+    -------
+    ndarray
+        Booleans, (N, bits).
+    """
+    codes = check_codes(codes, check_bits(bits))
+    return np.unpackbits(codes, axis=1, count=bits, bitorder="little").astype(bool)
+
+
+def hamming_distances(
+    queries: NDArray[np.uint8] | Tensor, codes: NDArray[np.uint8] | Tensor
+) -> NDArray[np.int32]:
+    r"""Differing bits of every pair, :math:`d_{qn} = \#\{j : b_{qj} \ne c_{nj}\}`.
+
+    The bytes are joined by XOR, and the ones in the result are counted.
+
+    Parameters
+    ----------
+    queries, codes
+        Packed codes (Q, B) and (N, B), uint8.
+
+    Returns
+    -------
+    ndarray
+        (Q, N), int32. :class:`HammingIndex` finds the nearest of many codes without this matrix.
+    """
+    queries, codes = as_array(queries), as_array(codes)
+    for given in (queries, codes):
+        if given.dtype != np.uint8 or given.ndim != 2 or given.shape[1] != queries.shape[1]:
+            raise ValueError(
+                f"got {queries.dtype} {queries.shape} and {codes.dtype} {codes.shape}, expected "
+                "packed codes uint8 (Q, B) and (N, B): use pack on bits"
+            )
+    distances = np.zeros((len(queries), len(codes)), np.int32)
+    pairs = list(zip(words(queries), words(codes), strict=True))
+    # a few queries at a time: what is between XOR and count stays in the cache
+    for first in range(0, len(queries), 16):
+        for query, code in pairs:
+            block = query[first : first + 16, None] ^ code
+            distances[first : first + 16] += np.bitwise_count(block)
+    return distances
+
+
+def words(codes: NDArray[np.uint8]) -> NDArray[Any]:
+    """Codes (N, B) as unsigned integers (w, N), the widest that fit: one integer up to 64 bits."""
+    count, size = codes.shape
+    width = min(8, 1 << max(size - 1, 0).bit_length())
+    padded = np.zeros((count, -(-size // width) * width), np.uint8)
+    padded[:, :size] = codes
+    return np.ascontiguousarray(padded.view(f"<u{width}").T)
+
+
+def check_bits(bits: int) -> int:
+    """The length of a code as an int, if it is one."""
+    if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or bits < 1:
+        raise ValueError(f"got bits={bits!r}, expected a whole number, 1 or more")
+    return int(bits)
+
+
+def check_codes(codes: Any, bits: int) -> NDArray[np.uint8]:
+    """Packed codes, if they are codes of this many bits."""
+    codes, size = as_array(codes), -(-bits // 8)
+    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != size:
+        raise ValueError(
+            f"got codes of type {codes.dtype} and shape {codes.shape}, expected uint8 (N, {size}) "
+            f"for {bits} bits: use pack on bits, and code[None] for a single code"
+        )
+    if bits % 8 and (codes[:, -1] >> (bits % 8)).any():
+        raise ValueError(f"got codes with ones beyond bit {bits}, expected codes of {bits} bits")
+    return codes
+
+
+def check_ids(ids: Any, count: int | None = None) -> NDArray[np.int64]:
+    """Ids as int64, if they are whole numbers and as many as there are codes."""
+    ids = as_array(ids)
+    if ids.size == 0:
+        ids = ids.astype(np.int64)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or (count is not None and len(ids) != count):
+        expected = "(n,)" if count is None else f"({count},), one for each code"
+        raise ValueError(
+            f"got ids of type {ids.dtype} and shape {ids.shape}, expected integers {expected}"
+        )
+    if ids.dtype == np.uint64 and (ids > np.iinfo(np.int64).max).any():
+        raise ValueError("got ids beyond 2**63 - 1, expected what fits into int64")
+    return ids.astype(np.int64)
+
+
+def new_ids(ids: Any, count: int, largest: int) -> NDArray[np.int64]:
+    """Ids for new codes, without repeats; by default those after the largest so far."""
+    if ids is None:
+        first = max(largest, -1) + 1
+        if first + count > np.iinfo(np.int64).max:
+            raise ValueError(f"got no ids, but none are left after {largest}: give ids")
+        return np.arange(first, first + count)
+    ids = check_ids(ids, count)
+    ordered = np.sort(ids)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(repeated):
+        raise ValueError(f"got the id {repeated[0]} twice, expected each id once")
+    return ids
+
+
+def check_unknown(ids: NDArray[np.int64], held: NDArray[np.int64]) -> None:
+    """Refuse ids that an index has already."""
+    if (known := np.isin(ids, held)).any():
+        raise ValueError(
+            f"got the id {ids[known][0]}, which the index has already: remove it first"
+        )
+
+
+def check_radius(radius: int) -> int:
+    """A radius as an int, if it is one."""
+    if isinstance(radius, bool) or not isinstance(radius, int | np.integer) or radius < 0:
+        raise ValueError(f"got radius={radius!r}, expected a whole number, 0 or more")
+    return int(radius)
+
+
+def check_k(k: int, count: int) -> int:
+    """The number of neighbours as an int, if there are so many."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= count:
+        raise ValueError(
+            f"got k={k!r} for {count} codes, expected a whole number from 1 to {count}: "
+            "add codes or ask for fewer neighbours"
+        )
+    return int(k)
+
+
+def write(path: str | os.PathLike[str], bits: int, codes: NDArray[Any], ids: NDArray[Any]) -> None:
+    """Write a collection: all of it, or nothing."""
+    content = {"format": np.array(FORMAT), "bits": np.array(bits), "codes": codes, "ids": ids}
+    replace(path, lambda file: np.savez(file, **content))
+
+
+def read(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.uint8], NDArray[np.int64]]:
+    """Read what :func:`write` wrote: bits, codes and ids; no code in the file is run.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, altered, or no collection of this version.
+    """
+    content = Path(path).read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # an array that ends early would be read without a look at the checksum
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("wrong checksum")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        # what zipfile and numpy raise for bytes that are none of theirs may be anything
+        raise ValueError(
+            f"{path} cannot be read as codes: it is truncated, altered or something else. "
+            "Build the index again and save it"
+        ) from error
+    version = str(found.get("format"))
+    if version != FORMAT or found.keys() != {"format", "bits", "codes", "ids"}:
+        raise ValueError(
+            f"{path} has the format {version!r}, expected {FORMAT!r}: it is another program's or "
+            "another version's. Build the index again and save it"
+        )
+    try:
+        bits = check_bits(found["bits"].item())
+        codes = check_codes(found["codes"], bits)
+        ids = new_ids(found["ids"], len(codes), -1)
+    except ValueError as error:
+        raise ValueError(f"{path} is not what aebook writes: {error}") from error
+    return bits, codes, ids

@@ -1,0 +1,245 @@
+r"""Semantic hashing: messages of like contents at nearby addresses.
+
+A hasher turns a message into p bits, :math:`1[f(x) > t]`. Two messages are as far apart as the
+number of bits in which they differ, their Hamming distance. In :class:`SemanticHasher` the map f is
+an encoder that was trained (Salakhutdinov & Hinton 2009); :func:`lsh`, :func:`pca_sign` and
+:func:`itq` are the linear maps that it has to beat. What finds the nearest codes among millions is
+:class:`aebook.applications.retrieval.index.HammingIndex`.
+
+>>> objective = aebook.variants.binary((784, 256, 32))
+>>> history = aebook.fit(objective, images, epochs=10)
+>>> hasher = SemanticHasher(objective.model, images)
+>>> index = HammingIndex(32)
+>>> index.add(hasher.encode(images))
+>>> distances, ids = index.search(hasher.encode(queries), k=10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.sparse import issparse
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_array
+from torch import Tensor
+
+from aebook._internal.checks import as_array
+from aebook.applications.anomaly.pieces import in_pieces
+from aebook.applications.retrieval.codes import pack
+from aebook.bottlenecks import Binary
+from aebook.core import Autoencoder
+from aebook.theory.linear import principal_components
+
+__all__ = ["LinearHasher", "SemanticHasher", "itq", "lsh", "pca_sign", "rerank"]
+
+#: Messages encoded at once.
+CHUNK = 4096
+
+
+class SemanticHasher:
+    r"""Bits of an autoencoder's code, :math:`1[h_j(x) > t_j]` with medians as thresholds.
+
+    :math:`t_j` is the median of unit j over a collection, so that every bit divides it in half and
+    no address is more crowded than it has to be. A unit that gives one value to more than half of
+    the collection cannot be divided so; its bit says whether the message is above that value.
+
+    Parameters
+    ----------
+    model
+        A trained autoencoder with codes (B, p). For one with a
+        :class:`aebook.bottlenecks.Binary` bottleneck h is what the bottleneck takes, for any other
+        the code itself.
+    x
+        The collection, (N, ...), or a good sample of it. As everywhere in this class, a tensor, an
+        array or a sparse matrix.
+
+    Attributes
+    ----------
+    thresholds
+        The medians, (p,).
+    """
+
+    def __init__(self, model: Autoencoder, x: ArrayLike) -> None:
+        if not isinstance(model, Autoencoder):
+            raise ValueError(
+                f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective "
+                "give objective.model"
+            )
+        self.model = model
+        self.thresholds = np.median(self._activities(x), axis=0)
+
+    def bits(self, x: ArrayLike) -> np.ndarray:
+        """Bits of messages (N, ...), as booleans (N, p)."""
+        return self._activities(x) > self.thresholds
+
+    def encode(self, x: ArrayLike) -> np.ndarray:
+        """Codes of messages (N, ...): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
+        return pack(self.bits(x))
+
+    def _activities(self, x: ArrayLike) -> np.ndarray:
+        if not issparse(x):
+            x = torch.as_tensor(x).to(next(self.model.parameters()).dtype)
+        h = as_array(in_pieces(self.model, x, CHUNK, self._chunk))
+        if h.ndim != 2:
+            raise ValueError(f"got codes of shape {h.shape}, expected (N, p): flatten them first")
+        return h
+
+    def _chunk(self, x: Tensor) -> Tensor:
+        h = self.model.encoder(x)
+        return h if isinstance(self.model.bottleneck, Binary) else self.model.bottleneck(h)
+
+
+class LinearHasher(NamedTuple):
+    r"""Bits of a linear map, :math:`1[W^\top x > t]`."""
+
+    directions: np.ndarray
+    """The columns of W, (m, p)."""
+    thresholds: np.ndarray
+    """t, (p,)."""
+
+    def bits(self, x: ArrayLike) -> np.ndarray:
+        """Bits of messages (N, m), as booleans (N, p)."""
+        x = _matrix(x)
+        if x.shape[1] != len(self.directions):
+            raise ValueError(
+                f"got messages of {x.shape[1]} numbers, expected {len(self.directions)}, as many "
+                "as those the hasher was made from"
+            )
+        return x @ self.directions > self.thresholds
+
+    def encode(self, x: ArrayLike) -> np.ndarray:
+        """Codes of messages (N, m): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
+        return pack(self.bits(x))
+
+
+def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
+    r"""Locality-sensitive hashing: random directions :math:`W_{ij} \sim N(0, 1)`.
+
+    Two messages differ in each bit with a probability that is their angle, seen from the mean,
+    divided by π (Charikar 2002). It learns nothing but where the middle is.
+
+    Parameters
+    ----------
+    x
+        The collection, (N, m); thresholds are the projections of its mean.
+    bits
+        p, 1 or more; more than m will do.
+    seed
+        Seed of the directions.
+    """
+    x = _matrix(x)
+    directions = np.random.default_rng(seed).standard_normal((x.shape[1], _count(bits)))
+    return LinearHasher(directions, x.mean(0) @ directions)
+
+
+def pca_sign(x: ArrayLike, bits: int) -> LinearHasher:
+    r"""One bit for each principal component: on which side of the mean a message falls.
+
+    Parameters
+    ----------
+    x
+        The collection, (N, m).
+    bits
+        p, at most min(N, m).
+    """
+    x = _matrix(x)
+    directions = principal_components(x, _count(bits)).components.numpy()
+    return LinearHasher(directions, x.mean(0) @ directions)
+
+
+def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
+    r"""Iterative quantisation: principal components, rotated to fit the corners of a cube.
+
+    :math:`\min_{B, R} \|B - VR\|_F^2` over signs B and rotations R, with V the principal
+    coordinates: for a given R the best B are the signs of VR, for a given B the best R is the
+    polar factor of :math:`V^\top B` (Gong & Lazebnik 2011). It finds a local minimum. Codes of an
+    autoencoder may be given in place of messages: they too are determined only up to such maps.
+
+    Parameters
+    ----------
+    x
+        The collection, (N, m).
+    bits
+        p, at most min(N, m).
+    iterations
+        How often B and R take turns, 0 or more; with 0 the rotation is a random one.
+    seed
+        Seed of the first rotation.
+    """
+    x = _matrix(x)
+    if iterations != int(iterations) or iterations < 0:
+        raise ValueError(f"got iterations={iterations}, expected a whole number, 0 or more")
+    components = principal_components(x, _count(bits)).components.numpy()
+    v = (x - x.mean(0)) @ components
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
+    for _ in range(int(iterations)):
+        signs = np.where(v @ rotation > 0, 1.0, -1.0)
+        left, _, right = np.linalg.svd(v.T @ signs)
+        rotation = left @ right
+    directions = components @ rotation
+    return LinearHasher(directions, x.mean(0) @ directions)
+
+
+def rerank(
+    queries: Any, documents: Any, shortlists: Sequence[ArrayLike], k: int | None = None
+) -> list[np.ndarray]:
+    r"""Put each query's shortlist in order of falling cosine similarity.
+
+    A short code finds a few hundred candidates without looking at the rest, and their full
+    vectors, TF-IDF for instance, say which are best (Salakhutdinov & Hinton 2009).
+
+    Parameters
+    ----------
+    queries, documents
+        Vectors, (Q, m) and (N, m), arrays or SciPy's sparse matrices.
+    shortlists
+        For each query the row numbers of its candidates in ``documents``, any number of them.
+    k
+        How many to keep of each, 1 or more; None: all.
+
+    Returns
+    -------
+    list of ndarray
+        Row numbers, best first; equals in the order in which they came.
+    """
+    queries = check_array(queries, accept_sparse="csr", input_name="queries")
+    documents = check_array(documents, accept_sparse="csr", input_name="documents")
+    if queries.shape[1] != documents.shape[1]:
+        raise ValueError(
+            f"got queries of {queries.shape[1]} and documents of {documents.shape[1]} numbers, "
+            "expected the same: transform both with the same vectoriser"
+        )
+    if len(shortlists) != queries.shape[0]:
+        raise ValueError(
+            f"got {len(shortlists)} shortlists for {queries.shape[0]} queries, expected one each"
+        )
+    if k is not None and (k != int(k) or k < 1):
+        raise ValueError(f"got k={k}, expected a whole number, 1 or more, or None")
+    queries, documents = normalize(queries), normalize(documents)
+    ordered = []
+    for number, shortlist in enumerate(shortlists):
+        rows = np.asarray(shortlist, dtype=np.int64)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < documents.shape[0]):
+            raise ValueError(
+                f"got row numbers from {rows.min()} to {rows.max()}, expected 0 to "
+                f"{documents.shape[0] - 1}"
+            )
+        query = queries[[number]]
+        query = query.toarray()[0] if issparse(query) else query[0]
+        cosine = documents[rows] @ query
+        ordered.append(rows[np.argsort(-cosine, kind="stable")][:k])
+    return ordered
+
+
+def _matrix(x: ArrayLike) -> np.ndarray:
+    return check_array(as_array(x), dtype=np.float64, input_name="messages")
+
+
+def _count(bits: int) -> int:
+    if bits != int(bits) or bits < 1:
+        raise ValueError(f"got bits={bits}, expected a whole number, 1 or more")
+    return int(bits)

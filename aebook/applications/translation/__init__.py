@@ -1,0 +1,16 @@
+"""Translation: a network, word by word, and Chinese characters in parts."""
+
+from aebook.applications.translation import hanzi
+from aebook.applications.translation.lexicon import Lexicon, Memory, Recalled
+from aebook.applications.translation.model import Scores, Translator, Vocabulary, scores
+
+__all__ = [
+    "Lexicon",
+    "Memory",
+    "Recalled",
+    "Scores",
+    "Translator",
+    "Vocabulary",
+    "hanzi",
+    "scores",
+]

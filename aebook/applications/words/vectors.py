@@ -1,0 +1,357 @@
+r"""The meaning of words from the company they keep.
+
+What stands around a word in many texts is a message about that word. An autoencoder of such
+messages, which has to guess hidden neighbours from the others, gives each word a code, and words
+of like meaning get codes in like directions. What it has to beat are the counts themselves, weighed
+(:func:`ppmi`), and their singular vectors (:func:`singular_vectors`).
+
+>>> words = vocabulary(texts)
+>>> x, shares = messages(cooccurrence(texts, words, words[:1000]))
+>>> objective = word_autoencoder(x.shape[1], 64)
+>>> history = aebook.fit(objective, (x, shares), epochs=20, lr=8e-3, batch_size=256)
+>>> neighbours("trout", words, objective.model.encode(x), k=5)
+
+How alike two words are on a graph of meanings is in :mod:`aebook.applications.words.taxonomy`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy import sparse
+from scipy.sparse.linalg import svds
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_array
+from torch import Tensor
+
+from aebook._internal.checks import as_array, check_arguments
+from aebook.core import Objective
+from aebook.corruptions import masking
+from aebook.distances import categorical
+from aebook.variants import plain
+
+__all__ = [
+    "cooccurrence",
+    "messages",
+    "neighbours",
+    "ppmi",
+    "singular_vectors",
+    "tokens",
+    "vocabulary",
+    "word_autoencoder",
+]
+
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a text in order: its longest runs of letters of any alphabet, in lower case."""
+    if not isinstance(text, str):
+        raise ValueError(f"got a text of type {type(text).__name__}, expected a string")
+    return _WORD.findall(text.lower())
+
+
+def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
+    """The words that occur often enough, the most frequent first, equals by the alphabet.
+
+    Parameters
+    ----------
+    texts
+        Strings; see :func:`tokens`.
+    least
+        How often a word must occur, 1 or more. Of a word that was seen a few times little can be
+        said.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or no word is left.
+    """
+    check_arguments(least=least)
+    counts = Counter(token for text in _texts(texts) for token in tokens(text))
+    words = [word for word, count in counts.items() if count >= least]
+    if not words:
+        raise ValueError(
+            f"got {len(counts)} words of which none occurs {least} times, expected some that do: "
+            "give more texts or a smaller least"
+        )
+    return sorted(words, key=lambda word: (-counts[word], word))
+
+
+def cooccurrence(
+    texts: Iterable[str],
+    words: Sequence[str],
+    contexts: Sequence[str] | None = None,
+    *,
+    window: int = 6,
+    sided: bool = True,
+) -> sparse.csr_array:
+    r"""How often, and how near, each context stands beside each word.
+
+    .. math::
+
+        C_{wc} = \sum \frac{1}{|i - j|}
+        \quad\text{over all places } i \text{ of } w \text{ and } j \ne i \text{ of } c
+        \text{ with } |i - j| \le \text{window}
+
+    A neighbour d words away counts 1/d (Pennington, Socher & Manning 2014). A window does not
+    reach into the next text. Words that are in neither list take up their places.
+
+    Parameters
+    ----------
+    texts
+        Strings; see :func:`tokens`.
+    words
+        The N words of the rows, all different.
+    contexts
+        The M words of the columns, all different; the default is ``words``. The most frequent
+        thousand or two will do, the smallest words among them: articles and prepositions tell
+        kinds of words apart.
+    window
+        How many words away a neighbour may be, 1 or more.
+    sided
+        Whether a context before the word and the same after it are two: columns 0 to M - 1 are
+        contexts before, M to 2M - 1 those after.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        C, float64, (N, 2M), or (N, M) if not sided.
+    """
+    check_arguments(window=window)
+    row = _numbers(words, "words")
+    column = row if contexts is None else _numbers(contexts, "contexts")
+    ids = [token for text in _texts(texts) for token in (*tokens(text), None)]
+    rows = np.array([row.get(token, -1) for token in ids], np.int64)
+    columns = np.array([column.get(token, -1) for token in ids], np.int64)
+    number = np.cumsum([token is None for token in ids])
+    found = []
+    for distance in range(1, int(window) + 1):
+        near, far = slice(None, -distance), slice(distance, None)
+        together = number[near] == number[far]
+        for word, context, after in (
+            (rows[near], columns[far], True),
+            (rows[far], columns[near], False),
+        ):
+            kept = together & (word >= 0) & (context >= 0)
+            shift = len(column) if sided and after else 0
+            found.append((word[kept], context[kept] + shift, np.full(kept.sum(), 1 / distance)))
+    i, j, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    shape = (len(row), len(column) * (2 if sided else 1))
+    return sparse.coo_array((values, (i, j)), shape).tocsr()
+
+
+def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.csr_array:
+    r"""Positive pointwise mutual information of words and contexts.
+
+    .. math::
+
+        M_{wc} = \max\Bigl(0, \log \frac{P(w, c)}{P(w) P_α(c)} - \log k\Bigr),
+        \qquad P_α(c) = \frac{C_{\cdot c}^α}{\sum_{c'} C_{\cdot c'}^α}
+
+    What is seen together no more often than by chance gets 0. The shift k is the number of negative
+    samples of the word2vec whose optimum is this matrix, without the maximum (Levy & Goldberg
+    2014); α < 1 makes rare contexts count less (Levy, Goldberg & Dagan 2015).
+
+    Parameters
+    ----------
+    counts
+        C, (N, M), not negative: sparse, an array or a tensor.
+    shift
+        k, above 0.
+    smoothing
+        α, above 0 and at most 1.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        M, float64, (N, M).
+    """
+    if not (np.isfinite(shift) and shift > 0):
+        raise ValueError(f"got shift={shift}, expected a finite number above 0")
+    if not 0 < smoothing <= 1:
+        raise ValueError(f"got smoothing={smoothing}, expected more than 0 and at most 1")
+    counts = _counts(counts).tocoo()
+    of_word = counts.sum(1)
+    of_context = counts.sum(0) ** smoothing
+    i, j = counts.coords
+    # P(w, c) / P(w) is C_wc / C_w.
+    lift = counts.data / of_word[i] / (of_context[j] / of_context.sum())
+    values = np.maximum(0, np.log(lift) - np.log(shift))
+    matrix = sparse.coo_array((values, (i, j)), counts.shape).tocsr()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
+    r"""Word vectors :math:`U_p Σ_p^γ` of a matrix :math:`M \approx U_p Σ_p V_p^\top`.
+
+    For PPMI these are the vectors of Levy, Goldberg & Dagan 2015, for the weighed counts of words
+    in documents those of latent semantic analysis. With γ = 1 they are the codes of the linear
+    autoencoder without biases that has the least squared error. With γ < 1 all directions count
+    more alike, with γ > 1 the first count even more.
+
+    Parameters
+    ----------
+    matrix
+        M, (N, m): sparse, an array or a tensor.
+    p
+        From 1 to min(N, m).
+    power
+        γ, 0 or more.
+
+    Returns
+    -------
+    ndarray
+        (N, p), float64, by falling singular value; signs are arbitrary.
+    """
+    matrix = check_array(
+        as_array(matrix) if isinstance(matrix, Tensor) else matrix,
+        accept_sparse="csr",
+        dtype=np.float64,
+        input_name="matrix",
+    )
+    check_arguments(p=p)
+    if p > min(matrix.shape):
+        raise ValueError(
+            f"got p={p} for a matrix of shape {matrix.shape}, expected 1 to {min(matrix.shape)}"
+        )
+    if not (np.isfinite(power) and power >= 0):
+        raise ValueError(f"got power={power}, expected a finite number, 0 or more")
+    if p == min(matrix.shape):
+        u, s, _ = np.linalg.svd(matrix.toarray() if sparse.issparse(matrix) else matrix, False)
+    else:
+        # the start is fixed, so that the same matrix gives the same vectors
+        start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+        u, s, _ = svds(matrix, int(p), v0=start)
+        u, s = u[:, ::-1], s[::-1]
+    return u * s**power
+
+
+def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tuple[Tensor, Tensor]:
+    r"""What the autoencoder of words sees of each word, and what it has to say.
+
+    The input is the word's row of :func:`ppmi`; the target is the distribution of its neighbours,
+    :math:`C_{wc} / C_{w \cdot}`. Both are dense: 8 NM bytes together.
+
+    Parameters
+    ----------
+    counts
+        C, (N, M): see :func:`cooccurrence`.
+    shift, smoothing
+        See :func:`ppmi`.
+
+    Returns
+    -------
+    tuple of Tensor
+        Both float32, (N, M). The target of a word without neighbours is 0 throughout, and it
+        adds nothing to the loss.
+    """
+    counts = _counts(counts)
+    weighed = ppmi(counts, shift=shift, smoothing=smoothing)
+    shares = normalize(counts, norm="l1")
+    x, target = (torch.from_numpy(part.toarray()).float() for part in (weighed, shares))
+    return x, target
+
+
+def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective:
+    r"""Autoencoder of words with a linear code of p numbers.
+
+    .. math::
+
+        L = E_w E_T \Bigl[-\sum_c \frac{C_{wc}}{C_{w \cdot}}
+        \log \mathrm{softmax}(W_2 (W_1 T(x_w) + b_1) + b_2)_c\Bigr]
+
+    where T hides contexts. Give :func:`aebook.fit` the pair that :func:`messages` returns.
+
+    Parameters
+    ----------
+    contexts
+        M, the length of a message.
+    p
+        Width of the code.
+    hidden
+        Share of the contexts that T sets to 0, at least 0 and less than 1.
+    """
+    check_arguments(contexts=contexts, p=p)
+    if not 0 <= hidden < 1:
+        raise ValueError(f"got hidden={hidden}, expected at least 0 and less than 1")
+    objective = plain((int(contexts), int(p)), output=None, distance=categorical)
+    objective.corruption = masking(hidden) if hidden else None
+    return objective
+
+
+def neighbours(
+    word: str, words: Sequence[str], vectors: ArrayLike, *, k: int = 10
+) -> list[tuple[str, float]]:
+    r"""The words whose vectors make the smallest angles with that of a word.
+
+    Parameters
+    ----------
+    word
+        One of ``words``.
+    words
+        N words.
+    vectors
+        Their vectors, (N, p); one that is 0 has the cosine 0 with all.
+    k
+        How many, from 1 to N - 1.
+
+    Returns
+    -------
+    list of tuple
+        k words with their cosines, from -1 to 1, the nearest first; the word itself is left out.
+    """
+    number = _numbers(words, "words")
+    if word not in number:
+        raise ValueError(
+            f"got the word {word!r}, expected one of the {len(number)} given: the vocabulary "
+            "holds frequent words in lower case"
+        )
+    vectors = normalize(check_array(as_array(vectors), dtype=np.float64, input_name="vectors"))
+    if len(vectors) != len(number):
+        raise ValueError(f"got {len(vectors)} vectors for {len(number)} words, expected one each")
+    check_arguments(k=k)
+    if k >= len(number):
+        raise ValueError(f"got k={k}, expected at most {len(number) - 1}, the number of others")
+    own = number[word]
+    cosines = vectors @ vectors[own]
+    others = [n for n in np.argsort(-cosines, kind="stable") if n != own]
+    return [(words[n], float(cosines[n])) for n in others[:k]]
+
+
+def _texts(texts: Iterable[str]) -> Iterable[str]:
+    if isinstance(texts, str):
+        raise ValueError("got one string as the texts, expected several: use [text]")
+    return texts
+
+
+def _numbers(words: Sequence[str], what: str) -> dict[str, int]:
+    numbers = {} if isinstance(words, str) else {word: n for n, word in enumerate(words)}
+    if not numbers or len(numbers) != len(words):
+        raise ValueError(
+            f"got {what} that are {'a string' if isinstance(words, str) else 'none or repeat'}, "
+            "expected a list of different words"
+        )
+    return numbers
+
+
+def _counts(counts: Any) -> sparse.csr_array:
+    counts = as_array(counts) if isinstance(counts, Tensor) else counts
+    counts = check_array(counts, accept_sparse="csr", dtype=np.float64, input_name="counts")
+    counts = sparse.csr_array(counts)
+    if counts.nnz and counts.data.min() < 0:
+        raise ValueError(f"got a count of {counts.data.min():.3g}, expected 0 or more")
+    if counts.sum() == 0:
+        raise ValueError(
+            "got counts that are all 0, expected some above: no word has a neighbour in the texts"
+        )
+    counts = counts.copy()
+    counts.eliminate_zeros()
+    return counts

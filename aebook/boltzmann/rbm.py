@@ -1,0 +1,299 @@
+r"""Restricted Boltzmann machines, and the deep autoencoder that a stack of them unrolls into.
+
+.. math::
+
+    p(v, h) = e^{-E(v, h)} / Z, \qquad E(v, h) = -c^\top v - b^\top h - h^\top W v
+
+The gradient of :math:`\log p(v)` needs samples of the model, so this does not fit the equation of
+:class:`aebook.Objective`; what it trains does (Hinton & Salakhutdinov 2006)::
+
+    stack = aebook.boltzmann.pretrain((784, 256, 64, 16), images, epochs=10)
+    objective = aebook.Objective(aebook.boltzmann.unroll(stack))
+    history = aebook.fit(objective, images, epochs=20)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aebook._internal.checks import check_arguments
+from aebook._internal.randomness import seeded
+from aebook.boltzmann import units
+from aebook.boltzmann.units import Units
+from aebook.core import Autoencoder
+from aebook.networks import _positive, mlp
+from aebook.training.batches import Batches
+from aebook.training.history import History
+
+__all__ = ["RBM", "pretrain", "unroll"]
+
+
+class RBM(nn.Module):
+    r"""Restricted Boltzmann machine with :math:`F(v) = -\log \sum_h e^{-E(v, h)}`.
+
+    A unit is in {0, 1} with probability :math:`σ` of its input, or real and normal with its input
+    as the mean and variance 1. A Gaussian layer has :math:`\frac12\|v - c\|^2` in the energy in
+    place of :math:`-c^\top v`, or :math:`\frac12\|h - b\|^2` in place of :math:`-b^\top h`.
+
+    Parameters
+    ----------
+    visible, hidden
+        Number of units of each layer.
+    visible_units
+        ``"bernoulli"`` for data in [0, 1], where values between are taken as probabilities;
+        ``"gaussian"`` for real data, to be divided by its noise's standard deviation first.
+    hidden_units
+        ``"gaussian"`` for a code of real numbers. Not both layers may be Gaussian: the energy
+        then has no lower bound once a singular value of W passes 1.
+
+    Attributes
+    ----------
+    weight, visible_bias, hidden_bias
+        W, (hidden, visible), at first normal with standard deviation 0.01; c and b, at first zero.
+    """
+
+    def __init__(
+        self,
+        visible: int,
+        hidden: int,
+        *,
+        visible_units: Units = "bernoulli",
+        hidden_units: Units = "bernoulli",
+    ) -> None:
+        super().__init__()
+        visible, hidden = _positive((visible, hidden), "(visible, hidden)", least=2)
+        for kind in (visible_units, hidden_units):
+            if kind not in ("bernoulli", "gaussian"):
+                raise ValueError(f"got units {kind!r}, expected 'bernoulli' or 'gaussian'")
+        if visible_units == hidden_units == "gaussian":
+            raise ValueError(
+                "got Gaussian units in both layers, expected at most one such layer: take "
+                "'bernoulli' for the other"
+            )
+        self.visible_units, self.hidden_units = visible_units, hidden_units
+        self.weight = nn.Parameter(0.01 * torch.randn(hidden, visible))
+        self.visible_bias = nn.Parameter(torch.zeros(visible))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+
+    def energy(self, v: Tensor, h: Tensor) -> Tensor:
+        """:math:`E(v, h)` of pairs (B, visible) and (B, hidden), as (B,)."""
+        own = units.log_factor(v, self.visible_bias, self.visible_units)
+        own = own + units.log_factor(h, self.hidden_bias, self.hidden_units)
+        return -own - (F.linear(v, self.weight) * h).sum(-1)
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        r""":math:`F(v) = -\log\sum_h e^{-E(v, h)}`, so :math:`p(v) = e^{-F(v)}/Z`.
+
+        (B, visible) to (B,); for Gaussian hidden units the sum is an integral.
+        """
+        inputs = F.linear(v, self.weight)
+        own = units.log_factor(v, self.visible_bias, self.visible_units)
+        return -own - units.log_sum(inputs, self.hidden_bias, self.hidden_units)
+
+    def hidden_mean(self, v: Tensor) -> Tensor:
+        r""":math:`E[h | v]`, :math:`σ(Wv + b)` for Bernoulli units; (B, visible) to (B, hidden)."""
+        return units.mean(F.linear(v, self.weight, self.hidden_bias), self.hidden_units)
+
+    def visible_mean(self, h: Tensor) -> Tensor:
+        r""":math:`E[v | h]`, :math:`σ(W^\top h + c)` for Bernoulli units."""
+        return units.mean(F.linear(h, self.weight.T, self.visible_bias), self.visible_units)
+
+    @torch.no_grad()
+    def gibbs(self, v: Tensor, steps: int = 1) -> Tensor:
+        """Visible states after some rounds of h ~ p(h | v), v ~ p(v | h), from ``v``."""
+        for _ in range(steps):
+            h = units.sample(self.hidden_mean(v), self.hidden_units)
+            v = units.sample(self.visible_mean(h), self.visible_units)
+        return v
+
+    def contrast(self, v: Tensor, negative: Tensor) -> Tensor:
+        r"""Free energy of data above that of samples, :math:`\bar F(v) - \bar F(v^-)`, a scalar.
+
+        If ``negative`` comes from the model, its gradient is that of :math:`-\log p(v)`; if it is
+        ``gibbs(v, k)``, that of contrastive divergence, CD-k (Hinton 2002). The value itself is
+        no measure of progress.
+        """
+        return self.free_energy(v).mean() - self.free_energy(negative.detach()).mean()
+
+    def fit(
+        self,
+        data: Tensor | np.ndarray,
+        *,
+        epochs: int,
+        steps: int = 1,
+        persistent: bool = False,
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 2e-4,
+        batch_size: int | None = None,
+        seed: int = 0,
+    ) -> History:
+        r"""Raise :math:`\log p(v)` by contrastive divergence, in place.
+
+        Parameters
+        ----------
+        data
+            (N, visible), in [0, 1] for Bernoulli units.
+        epochs
+            Passes over the data.
+        steps
+            k of CD-k: rounds of Gibbs sampling an update.
+        persistent
+            Go on with the samples of the last update in place of starting at the data
+            (Tieleman 2008): less biased, and wants a smaller ``lr``.
+        lr, momentum, weight_decay
+            Of stochastic gradient descent; the momentum is half of it in the first epoch, and
+            biases do not decay. Gaussian units need a smaller ``lr``, 0.01 or so.
+        batch_size
+            Samples an update; the default is 100, or N if that is less.
+        seed
+            Seed of the order and of the samples. PyTorch's global state is left as it was.
+
+        Returns
+        -------
+        History
+            ``"loss"``: squared error of the mean reconstruction after one round. It mostly falls
+            as the model gets better, but is not what is minimised.
+        """
+        check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
+        data = _tensor(data).to(self.weight)
+        self._check(data)
+        kind = {"dtype": self.weight.dtype, "device": self.weight.device}
+        batches = Batches(data, batch_size, shuffle=True, default=100, **kind)
+        sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
+        sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
+        history = History()
+        with seeded(int(seed), self.weight.device):
+            chains = data[torch.randperm(len(data))[: batches.batch_size].to(data.device)]
+            for epoch in range(int(epochs)):
+                started, squared = time.perf_counter(), 0
+                for group in sgd.param_groups:
+                    group["momentum"] = momentum if epoch else momentum / 2
+                for v, _ in batches:
+                    with torch.no_grad():
+                        hidden = self.hidden_mean(v)
+                        again = self.visible_mean(units.sample(hidden, self.hidden_units))
+                        squared += (again - v).square().sum()
+                    if persistent:
+                        negative = chains = self.gibbs(chains, steps)
+                    else:
+                        # the reconstruction that was measured is the first round
+                        negative = self.gibbs(units.sample(again, self.visible_units), steps - 1)
+                    self.contrast(v, negative).backward()
+                    sgd.step()
+                    sgd.zero_grad()
+                loss = float(squared) / len(data)
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"error not finite in epoch {epoch + 1}: lower lr")
+                history.append({"loss": loss}, {}, lr, time.perf_counter() - started)
+        return history
+
+    def _check(self, data: Tensor) -> None:
+        width = len(self.visible_bias)
+        if data.dim() != 2 or data.shape[1] != width:
+            raise ValueError(f"got data of shape {tuple(data.shape)}, expected (samples, {width})")
+        if self.visible_units == "bernoulli" and len(data):
+            low, high = (float(value) for value in data.aminmax())
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f"got data from {low:.4g} to {high:.4g} for Bernoulli units, expected [0, 1]: "
+                    "scale it, or take visible_units='gaussian'"
+                )
+
+
+def pretrain(
+    widths: Sequence[int],
+    data: Tensor | np.ndarray,
+    *,
+    epochs: int,
+    visible_units: Units = "bernoulli",
+    code_units: Units = "gaussian",
+    lr: float = 0.1,
+    gaussian_lr: float = 0.01,
+    seed: int = 0,
+    **options: Any,
+) -> list[RBM]:
+    r"""A stack of RBMs, trained greedily: the data of machine k + 1 are :math:`E[h_k | h_{k-1}]`.
+
+    Parameters
+    ----------
+    widths
+        Units from message to code, ``(784, 256, 32)``; one machine for each pair.
+    data
+        Messages, (N, widths[0]), in [0, 1] or, for Gaussian visible units, real.
+    epochs
+        Passes over the data for each machine.
+    visible_units, code_units
+        Units of the lowest and of the highest layer; all between are Bernoulli.
+    lr, gaussian_lr
+        Learning rate of a machine without and with a Gaussian layer.
+    seed
+        Seed of the first weights and of the training.
+    **options
+        More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
+    """
+    widths, data = _positive(widths, "widths", least=2), _tensor(data)
+    stack = []
+    for k, (below, above) in enumerate(pairwise(widths)):
+        visible = visible_units if k == 0 else "bernoulli"
+        hidden = code_units if k == len(widths) - 2 else "bernoulli"
+        with seeded(int(seed) + k, data.device):
+            rbm = RBM(below, above, visible_units=visible, hidden_units=hidden).to(data.device)
+        rate = gaussian_lr if "gaussian" in (visible, hidden) else lr
+        rbm.fit(data, epochs=epochs, lr=rate, seed=int(seed) + k, **options)
+        with torch.no_grad():
+            data = rbm.hidden_mean(data.to(rbm.weight))
+        stack.append(rbm)
+    return stack
+
+
+def unroll(stack: Sequence[RBM]) -> Autoencoder:
+    r"""The deep autoencoder that passes means up a stack and down again.
+
+    The encoder's layers are :math:`σ(W_k h + b_k)`, the decoder's :math:`σ(W_k^\top h + c_k)`,
+    linear where the units are Gaussian. The weights are copies, so that fine-tuning may pull
+    encoder and decoder apart and leaves the stack as it was.
+
+    Parameters
+    ----------
+    stack
+        What :func:`pretrain` returned: each machine's hidden units are the next one's visible
+        units, and only the two ends may be Gaussian.
+    """
+    if not stack:
+        raise ValueError("got no machine, expected at least one")
+    for k, (lower, upper) in enumerate(pairwise(stack)):
+        kinds = (lower.hidden_units, upper.visible_units)
+        sizes = (len(lower.hidden_bias), len(upper.visible_bias))
+        if sizes[0] != sizes[1] or kinds != ("bernoulli", "bernoulli"):
+            raise ValueError(
+                f"got {sizes[0]} {kinds[0]} units above machine {k} and {sizes[1]} {kinds[1]} "
+                f"units below machine {k + 1}, expected as many, and Bernoulli units between"
+            )
+    widths = [len(stack[0].visible_bias), *(len(rbm.hidden_bias) for rbm in stack)]
+    ends = {"bernoulli": nn.Sigmoid, "gaussian": None}
+    encoder = mlp(widths, activation=nn.Sigmoid, output=ends[stack[-1].hidden_units])
+    decoder = mlp(widths[::-1], activation=nn.Sigmoid, output=ends[stack[0].visible_units])
+    model = Autoencoder(encoder, decoder).to(stack[0].weight)
+    with torch.no_grad():
+        for rbm, up, down in zip(stack, encoder, reversed(list(decoder)), strict=True):
+            up.map.weight.copy_(rbm.weight)
+            up.map.bias.copy_(rbm.hidden_bias)
+            down.map.weight.copy_(rbm.weight.T)
+            down.map.bias.copy_(rbm.visible_bias)
+    return model
+
+
+def _tensor(data: Tensor | np.ndarray) -> Tensor:
+    if not isinstance(data, Tensor | np.ndarray):
+        raise ValueError(f"got {type(data).__name__} as data, expected one tensor or array")
+    return torch.as_tensor(data)

@@ -1,0 +1,222 @@
+"""One run in many processes: what :func:`aebook.fit` does when ``torchrun`` started it.
+
+    torchrun --nproc-per-node 4 script.py
+
+Every process builds the same objective and makes the same calls. The batch of a step is divided
+among them, each draws noise of its own, and gradients are averaged so that they are those of the
+whole batch (``DistributedDataParallel``). Weights are the same everywhere at every step.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+__all__ = [
+    "ALONE",
+    "Group",
+    "average",
+    "broadcast",
+    "gather",
+    "group",
+    "is_shared",
+    "same_buffers",
+    "shared_batch",
+    "stream_seed",
+    "total",
+    "weight",
+]
+
+
+class Group(NamedTuple):
+    """The processes of a run."""
+
+    rank: int = 0
+    """Number of this process, from 0."""
+    size: int = 1
+    """How many there are."""
+
+
+#: A process that shares its work with no other.
+ALONE = Group()
+
+_shared = False
+
+
+def group() -> Group:
+    """The processes that ``torchrun`` started, or this one alone; joins them at the first call.
+
+    A group that the caller has initialised already is used as it is.
+    """
+    if not dist.is_available():
+        return ALONE
+    if not dist.is_initialized():
+        if not dist.is_torchelastic_launched():
+            return ALONE
+        # tensors on a GPU travel by nccl, and what the processes tell each other by gloo
+        cuda = torch.cuda.is_available() and dist.is_nccl_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        atexit.register(_leave)
+    return Group(dist.get_rank(), dist.get_world_size())
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def stream_seed(seed: int, rank: int) -> int:
+    """The seed of a process's own noise: that of the run alone for the first, others apart.
+
+    Parameters
+    ----------
+    seed
+        The run's seed.
+    rank
+        The process, from 0.
+    """
+    if rank == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextlib.contextmanager
+def shared_batch(members: Group) -> Iterator[None]:
+    """Within it, :func:`average` is over the parts of all processes."""
+    global _shared
+    before, _shared = _shared, members.size > 1
+    try:
+        yield
+    finally:
+        _shared = before
+
+
+def is_shared() -> bool:
+    """Whether what is computed now belongs to a batch that other processes have parts of."""
+    return _shared
+
+
+def average(mean: Tensor, samples: int) -> Tensor:
+    r"""Mean over a batch that is shared, :math:`\sum_r n_r m_r / \sum_r n_r`.
+
+    A statistic of the whole batch, such as the mean activity of a unit, takes it in place of its
+    own mean. Gradients flow to all processes. Outside :func:`shared_batch` it is the mean itself.
+
+    Parameters
+    ----------
+    mean
+        :math:`m_r`, the mean over this process's part, of any shape.
+    samples
+        :math:`n_r`, how many that part has.
+    """
+    if not _shared:
+        return mean
+    wide = mean if mean.dtype == torch.float64 else mean.float()
+    count = wide.new_tensor([float(samples)])
+    sums = _Sum.apply(torch.cat(((wide * count).flatten(), count)))
+    return (sums[:-1] / sums[-1]).view(mean.shape)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; on the way back, the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        value = value.clone()
+        dist.all_reduce(value)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient.contiguous())
+
+
+def total(samples: int, device: torch.device) -> Tensor:
+    r"""How many samples a shared batch has, :math:`\sum_r n_r`.
+
+    Parameters
+    ----------
+    samples
+        :math:`n_r`, how many this process has.
+    device
+        Where the sum will be.
+    """
+    count = torch.tensor(samples, dtype=torch.float64, device=device)
+    dist.all_reduce(count)
+    return count
+
+
+def weight(samples: int, members: Group, device: torch.device) -> Tensor:
+    r"""What a process's mean loss counts, :math:`R\, n_r / \sum_r n_r`.
+
+    DistributedDataParallel averages gradients over R processes as if each had as many samples.
+
+    Parameters
+    ----------
+    samples
+        :math:`n_r`, how many this process has.
+    members
+        The R processes.
+    device
+        Where the weight will be.
+    """
+    return members.size * samples / total(samples, device)
+
+
+def gather(value: Any, members: Group) -> list[Any]:
+    """The values of all processes, in the order of their ranks.
+
+    Parameters
+    ----------
+    value
+        This process's; anything that can be pickled.
+    members
+        The processes.
+    """
+    if members.size == 1:
+        return [value]
+    values = [None] * members.size
+    dist.all_gather_object(values, value)
+    return values
+
+
+def broadcast(value: Any, members: Group) -> Any:
+    """The value of the first process.
+
+    Parameters
+    ----------
+    value
+        What this process would say; anything that can be pickled.
+    members
+        The processes.
+    """
+    if members.size == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def same_buffers(module: nn.Module, members: Group) -> None:
+    """Give all processes the first one's buffers: running statistics of its part of the data.
+
+    Parameters
+    ----------
+    module
+        Whose buffers are written over.
+    members
+        The processes.
+    """
+    if members.size > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)

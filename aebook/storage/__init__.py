@@ -1,0 +1,11 @@
+"""Models in files, without pickle: weights as safetensors, the architecture as JSON."""
+
+from aebook.storage import architecture, onnx
+from aebook.storage.files import load, save
+
+__all__ = [
+    "architecture",
+    "load",
+    "onnx",
+    "save",
+]

@@ -1,0 +1,354 @@
+"""Architectures as plain values: from a model to a description, and back.
+
+A description is a tree of dictionaries with one node a module: its kind, the arguments that made
+it, its children in order. Kinds are the entries of :data:`KINDS` and nothing else, and arguments
+are numbers, strings and sequences of these, so a description cannot run code. A module of any other
+class is described by its name alone, and whoever builds the model gives it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from aebook import bottlenecks, distances, recurrent
+from aebook.boltzmann.rbm import RBM
+from aebook.concrete import ConcreteSelector
+from aebook.core import Autoencoder
+from aebook.networks import Chain, Standardised, _Transposed
+from aebook.sparse import SparseLinear, _SparseTied, _UnitColumns
+
+__all__ = ["KINDS", "build", "describe", "tensors"]
+
+_TORCH = """
+    Linear Bilinear Embedding Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+    Identity Sequential Flatten Unflatten Upsample PixelShuffle PixelUnshuffle
+    MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d
+    AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d
+    BatchNorm1d BatchNorm2d BatchNorm3d GroupNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d
+    LayerNorm RMSNorm Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout
+    CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish
+    PReLU RReLU ReLU ReLU6 SELU SiLU Sigmoid Softmax Softmax2d Softmin Softplus Softshrink Softsign
+    Tanh Tanhshrink Threshold
+"""
+
+#: Every module that a description may ask for, by the name that stands for it in files.
+KINDS: dict[str, type[nn.Module]] = {
+    **{f"torch.nn.{name}": getattr(nn, name) for name in _TORCH.split()},
+    "aebook.Autoencoder": Autoencoder,
+    "aebook.bottlenecks.Binary": bottlenecks.Binary,
+    "aebook.bottlenecks.Gaussian": bottlenecks.Gaussian,
+    "aebook.bottlenecks.TopK": bottlenecks.TopK,
+    "aebook.concrete.ConcreteSelector": ConcreteSelector,
+    "aebook.distances.Gaussian": distances.Gaussian,
+    "aebook.networks.Chain": Chain,
+    "aebook.networks.Standardised": Standardised,
+    "aebook.networks.Transposed": _Transposed,
+    "aebook.boltzmann.RBM": RBM,
+    "aebook.recurrent.Decoder": recurrent.Decoder,
+    "aebook.recurrent.Encoder": recurrent.Encoder,
+    "aebook.sparse.SparseLinear": SparseLinear,
+    "aebook.sparse.SparseTransposed": _SparseTied,
+}
+_NAMES = {cls: name for name, cls in KINDS.items()}
+_TIED = (_Transposed, _SparseTied)
+_CONTAINERS = (Autoencoder, Chain, nn.Sequential)
+
+# levels of containers within containers; Python's own limit would be reached at some hundreds
+_DEPTH = 100
+
+# arguments of classes that do not keep each as an attribute of the same name
+_ARGUMENTS = {
+    Chain: lambda m: {"shape": m.shape},
+    Standardised: lambda m: {"width": m.num_features},
+    SparseLinear: lambda m: {
+        "n": m.weight.shape[0],
+        "m": m.weight.shape[1],
+        "bias": m.bias is not None,
+    },
+    ConcreteSelector: lambda m: {"m": m.logits.shape[1], "k": m.logits.shape[0]},
+    recurrent.Encoder: lambda m: {
+        "vocabulary": m.embedding.num_embeddings,
+        "code": m.to_code.out_features,
+        "embedding": m.embedding.embedding_dim,
+        "hidden": m.gru.hidden_size,
+        "bidirectional": m.gru.bidirectional,
+        "attention": m.attention,
+    },
+    recurrent.Decoder: lambda m: {
+        "vocabulary": m.embedding.num_embeddings,
+        "code": m.from_code.in_features,
+        "length": m.length,
+        "embedding": m.embedding.embedding_dim,
+        "hidden": m.gru.hidden_size,
+        "attention": m.attention,
+        "forget": m.forget,
+    },
+    RBM: lambda m: {
+        "visible": len(m.visible_bias),
+        "hidden": len(m.hidden_bias),
+        "visible_units": m.visible_units,
+        "hidden_units": m.hidden_units,
+    },
+}
+
+
+def describe(module: nn.Module) -> dict[str, Any]:
+    """The description of a module, as values that JSON knows.
+
+    Raises
+    ------
+    ValueError
+        If what :func:`build` would make of it is not the same, for instance because of a hook, of
+        a setting that no argument gives, or of weights that two layers share.
+    """
+    node = _describe(module, "", {})
+    custom = dict(_custom(node, ""))
+    try:
+        twin = build(node, {path: module.get_submodule(path) for path in custom})
+        differ = _difference(module, twin)
+    except ValueError as error:
+        differ = str(error)
+    if differ:
+        raise ValueError(f"the model could not be built again from its description: {differ}")
+    return node
+
+
+def build(node: Mapping[str, Any], parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
+    """The module that a description describes, without memory for its tensors (device "meta").
+
+    Parameters
+    ----------
+    node
+        What :func:`describe` returned, or what claims to be that.
+    parts
+        The modules of classes that are not in :data:`KINDS`, by their path, as in
+        ``module.named_modules()``.
+
+    Raises
+    ------
+    ValueError
+        If a kind is unknown, arguments do not suit it, or a part is missing or not asked for.
+    """
+    parts = {} if parts is None else dict(parts)
+    try:
+        asked = dict(_custom(node, ""))
+    except Exception as error:
+        raise ValueError(f"its description makes no sense ({error!r:.200})") from error
+    for path, part in parts.items():
+        if path not in asked:
+            raise ValueError(f"got the part {path!r}, expected {_list(asked)}: leave it out")
+        if not isinstance(part, nn.Module):
+            raise ValueError(f"got {part!r} as the part {path!r}, expected an instance of a module")
+    for path, cls in asked.items():
+        if path not in parts:
+            raise ValueError(
+                f"its {path} is a {cls}, a class of which aebook knows only the name: make one "
+                f"with the arguments that it had, and give {{{path!r}: {cls.split('.')[-1]}(...)}}"
+            )
+    try:
+        with torch.device("meta"):
+            return _build(node, "", {}, parts)
+    except _Unknown:
+        raise
+    except Exception as error:
+        # constructors may raise anything for arguments that make no sense
+        raise ValueError(f"its description makes no sense ({error!r:.200})") from error
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters and buffers to save, each once, by its name in ``module.state_dict()``."""
+    found: dict[str, Tensor] = {}
+    seen = set()
+    for name, value in module.state_dict(keep_vars=True).items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"got {name} of type {type(value).__name__}, expected only tensors")
+        if id(value) not in seen:
+            found[name] = value
+        seen.add(id(value))
+    return found
+
+
+class _Unknown(ValueError):
+    """A kind that is not in the table."""
+
+
+def _describe(module: nn.Module, path: str, seen: dict[nn.Module, str]) -> dict[str, Any]:
+    cls = parametrize.type_before_parametrizations(module)
+    # a container that comes twice is described twice, and its layers are then the same
+    if module in seen and cls not in _CONTAINERS:
+        return {"same": seen[module]}
+    columns = _unit_columns(module)
+    if cls not in _NAMES or (parametrize.is_parametrized(module) and columns is None):
+        for name, inner in module.named_modules(prefix=path):
+            seen.setdefault(inner, name)
+        return {"custom": f"{cls.__module__}.{cls.__qualname__}"}
+    node: dict[str, Any] = {"kind": _NAMES[cls], "arguments": _arguments(module, cls)}
+    if columns is not None:
+        node["unit_columns"] = columns
+    if isinstance(module, _TIED):
+        (source,) = module._source
+        if source not in seen:
+            raise ValueError(
+                f"got a decoder whose {path or 'layer'} is tied to a layer that is not part of "
+                "what is saved, expected the whole Autoencoder"
+            )
+        node["source"] = seen[source]
+    elif cls in _CONTAINERS:
+        node["children"] = {
+            name: _describe(child, _join(path, name), seen)
+            for name, child in module._modules.items()
+        }
+    seen.setdefault(module, path)
+    return node
+
+
+def _build(
+    node: Mapping[str, Any], path: str, built: dict[str, nn.Module], parts: Mapping[str, nn.Module]
+) -> nn.Module:
+    if path.count(".") >= _DEPTH:
+        raise _Unknown(f"it is nested more than {_DEPTH} levels deep")
+    if "same" in node:
+        return built[node["same"]]
+    if "custom" in node:
+        built.update(parts[path].named_modules(prefix=path))
+        return parts[path]
+    cls = KINDS.get(node["kind"])
+    if cls is None:
+        raise _Unknown(f"it asks for a {node['kind']!r:.100}, which this version does not know")
+    arguments = {name: _tuples(value) for name, value in node["arguments"].items()}
+    # an argument such as device could ask for memory that no tensor in the file accounts for
+    if surplus := arguments.keys() - _names(cls):
+        raise _Unknown(f"it gives {sorted(surplus)!r:.100} to {node['kind']}, which takes no such")
+    if cls in _CONTAINERS:
+        children = {
+            name: _build(child, _join(path, name), built, parts)
+            for name, child in node["children"].items()
+        }
+        if cls is Autoencoder:
+            return Autoencoder(**children)
+        if cls is Chain:
+            return Chain(arguments["shape"], *children.values())
+        return nn.Sequential(OrderedDict(children))
+    if cls in _TIED:
+        source = built[node["source"]]
+        # next to its weight, which is real if the layer is in a part that was given
+        with source.weight.device:
+            module: nn.Module = _Transposed(source, **arguments)
+        if cls is _SparseTied:
+            module = _SparseTied(module)
+    else:
+        module = cls(**arguments)
+    if "unit_columns" in node:
+        parametrize.register_parametrization(module, "weight", _UnitColumns(node["unit_columns"]))
+    # containers are not among them: layers within layers that are the same would grow without end
+    built[path] = module
+    return module
+
+
+def _custom(node: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
+    """Paths and class names of the parts that are not built but given."""
+    if "custom" in node:
+        return [(path, str(node["custom"]))]
+    children = node.get("children", {}).items()
+    return [found for name, child in children for found in _custom(child, _join(path, name))]
+
+
+def _names(cls: type[nn.Module]) -> set[str]:
+    """Arguments of a class that describe it: not where its tensors are, and of which type."""
+    if cls in _TIED:
+        return {"bias"}
+    return {
+        p.name
+        for p in inspect.signature(cls.__init__).parameters.values()
+        if p.kind is not p.VAR_POSITIONAL
+        and p.kind is not p.VAR_KEYWORD
+        and p.name not in ("self", "device", "dtype", "encoder", "bottleneck", "decoder")
+        and not p.name.startswith("_")
+    }
+
+
+def _arguments(module: nn.Module, cls: type[nn.Module]) -> dict[str, Any]:
+    if cls in _ARGUMENTS:
+        given = _ARGUMENTS[cls](module)
+    else:
+        given = {name: getattr(module, name) for name in _names(cls) if hasattr(module, name)}
+        if "bias" in given and not isinstance(given["bias"], bool):
+            given["bias"] = given["bias"] is not None
+    return {name: _plain(value) for name, value in sorted(given.items())}
+
+
+def _unit_columns(module: nn.Module) -> int | None:
+    """Along which dimension the weight is normalised, if that is how it is parametrised."""
+    if not parametrize.is_parametrized(module):
+        return None
+    lists = dict(module.parametrizations.items())
+    if lists.keys() == {"weight"} and [type(p) for p in lists["weight"]] == [_UnitColumns]:
+        return lists["weight"][0].along
+    return None
+
+
+def _difference(module: nn.Module, twin: nn.Module) -> str:
+    """What a module has that its twin has not, in words; nothing if they are the same."""
+    ours, theirs = (dict(m.named_modules(remove_duplicate=False)) for m in (module, twin))
+    if ours.keys() != theirs.keys():
+        return f"its modules would be {_list(theirs)} and not {_list(ours)}"
+    for path, one in ours.items():
+        other = theirs[path]
+        if one is other:
+            continue
+        if one._forward_hooks or one._forward_pre_hooks:
+            return f"{path or 'the model'} has hooks, which are code: remove them"
+        mine, its = _settings(one), _settings(other)
+        for name in mine.keys() | its.keys():
+            if name not in mine or name not in its or mine[name] != its[name]:
+                got, expected = mine.get(name), its.get(name)
+                return f"{path or 'the model'} has {name}={got!r:.100} and not {expected!r:.100}"
+    names, expected = tensors(module).keys(), tensors(twin).keys()
+    if names != expected:
+        return f"the tensors {_list(names ^ expected)} are shared by layers, or not where they were"
+    return ""
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    """The attributes of a module beside tensors, modules and what PyTorch notes for itself."""
+    return {
+        name: _tuples(value)
+        for name, value in vars(module).items()
+        if not name.startswith("_") and name != "training"
+    }
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON has it."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Tensor):
+        return value.item()
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    raise ValueError(f"got the argument {value!r:.100}, expected numbers, strings or sequences")
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _list(names: Any) -> str:
+    names = sorted(map(str, names))
+    return (", ".join(names[:5]) + (", ..." if names[5:] else "")) or "none"

@@ -1,0 +1,297 @@
+r"""Bounds on the likelihood, samples and interpolations of variational autoencoders.
+
+The model is :math:`p(x) = \int p(x|z)\, p(z)\, dz` with the prior :math:`p(z) = N(0, I)`. The
+distance of the objective is :math:`-\log p(x|z)`, its bottleneck holds :math:`q(z|x)`. With z
+drawn from q, the importance weight :math:`w = p(x|z)\, p(z) / q(z|x)` has the mean p(x): that is
+what every bound here rests on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from aebook._internal.randomness import seeded
+from aebook.bottlenecks import Gaussian, Posterior
+from aebook.core import Autoencoder, Loss, Objective, Pass, _layers
+from aebook.distances import bernoulli, squared_error
+from aebook.penalties import kl_to_prior
+
+__all__ = [
+    "ImportanceWeighted",
+    "active_units",
+    "elbo",
+    "importance_weighted_bound",
+    "interpolate",
+    "sample",
+]
+
+
+def elbo(objective: Objective, x: Tensor, samples: int = 1, *, seed: int = 0) -> Tensor:
+    r"""Evidence lower bound :math:`E_{q(z|x)}[\log p(x|z)] - D_{KL}(q(z|x) \| p(z))` in nats.
+
+    The first term is a mean over codes drawn from q, the second is exact. β, corruption and other
+    penalties play no part: however the model was trained, this is a bound on :math:`\log p(x)`
+    from below (Kingma & Welling 2014). Computed in evaluation mode, without gradients.
+
+    Parameters
+    ----------
+    objective
+        What :func:`aebook.variants.variational` made, or any objective with a
+        :class:`aebook.bottlenecks.Gaussian` bottleneck and a likelihood as its distance.
+    x
+        Messages, (B, ...); for the Bernoulli likelihood of zeros and ones.
+    samples
+        Codes drawn for each message, 1 or more.
+    seed
+        Seed of the noise, so that two calls agree; the global random state is left as it was.
+
+    Returns
+    -------
+    Tensor
+        One value a message, (B,).
+
+    Raises
+    ------
+    ValueError
+        If the code has no posterior, or the distance is no likelihood of such messages.
+    """
+    with _posterior(objective, x, samples, seed) as posterior:
+        total = -posterior.kl()
+        for _, distance in _draws(objective, posterior, x, samples, chunk=2048):
+            total = total - distance.sum(0) / samples
+    return total
+
+
+def importance_weighted_bound(
+    objective: Objective, x: Tensor, samples: int = 1000, *, chunk: int = 2048, seed: int = 0
+) -> Tensor:
+    r"""The bound :math:`\log \frac1K \sum_{k=1}^K w_k` on :math:`\log p(x)` in nats.
+
+    Its expectation rises with K and tends to :math:`\log p(x)`; for K = 1 it is that of the
+    evidence lower bound (Burda, Grosse & Salakhutdinov 2016). In evaluation mode, no gradients.
+
+    Parameters
+    ----------
+    objective, x, seed
+        As in :func:`elbo`.
+    samples
+        K, 1 or more.
+    chunk
+        How many codes are decoded at once. Memory grows with it and not with K; the noise does
+        not depend on it.
+
+    Returns
+    -------
+    Tensor
+        One value a message, (B,).
+    """
+    if chunk != int(chunk) or chunk < 1:
+        raise ValueError(f"got chunk={chunk}, expected a whole number of codes, 1 or more")
+    with _posterior(objective, x, samples, seed) as posterior:
+        return _weighted(objective, posterior, x, samples, int(chunk))
+
+
+class ImportanceWeighted(nn.Module):
+    r"""Train with :math:`-\log \frac1K \sum_k p(x|z_k) (p(z_k) / q(z_k|x))^β`, z drawn from q.
+
+    A wrapper that :func:`aebook.fit` takes in place of the objective. For β = 1 it is the loss of
+    the importance-weighted autoencoder (Burda, Grosse & Salakhutdinov 2016); for K = 1 the
+    objective itself, with the divergence estimated. Codes are drawn in evaluation mode too, so
+    that the validation loss is a bound.
+
+    Parameters
+    ----------
+    objective
+        What :func:`aebook.variants.variational` made; the weight of its divergence is β. Its
+        corruption and other penalties (on the first code drawn) stay in force.
+    samples
+        K, 1 or more: codes drawn for each message in each step.
+    """
+
+    def __init__(self, objective: Objective, samples: int = 5) -> None:
+        super().__init__()
+        _check(objective, samples)
+        divergences = [name for name, o in objective.penalties.items() if o is kl_to_prior]
+        if len(divergences) != 1:
+            raise ValueError(
+                f"got an objective with the penalties {list(objective.penalties)}, expected one "
+                "of them to be kl_to_prior: start from variants.variational"
+            )
+        self.objective, self.samples = objective, int(samples)
+        self.divergence = divergences[0]
+
+    def forward(self, x: Tensor, target: Tensor | None = None) -> Loss:
+        """The loss of a batch: ``"bound"``, negative, and the penalties other than the KL."""
+        objective, model = self.objective, self.objective.model
+        target = x if target is None else target
+        corrupted = x if objective.corruption is None else objective.corruption(x)
+        activations = _layers(model.encoder, corrupted)
+        posterior = model.bottleneck.posterior(activations[-1])
+        z = torch.stack([posterior.sample() for _ in range(self.samples)])
+        reconstruction, distance = _decoded(objective, z, target)
+
+        weights = objective.weight(self.divergence) * posterior.log_ratio(z) - distance
+        terms = {"bound": math.log(self.samples) - weights.logsumexp(0).mean()}
+        seen = Pass(model, x, corrupted, activations, z[0], reconstruction[: len(x)])
+        for name, penalty in objective.penalties.items():
+            if name != self.divergence:
+                terms[name] = (objective.weight(name) * penalty(seen)).mean()
+        return Loss(torch.stack(list(terms.values())).sum(), terms)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows between the brackets."""
+        return f"samples={self.samples}"
+
+
+def sample(model: Autoencoder, n: int) -> Tensor:
+    r"""Means :math:`D_θ(z)` of p(x|z) for n codes drawn from the prior, :math:`z \sim N(0, I)`.
+
+    Parameters
+    ----------
+    model
+        An autoencoder with a :class:`aebook.bottlenecks.Gaussian` bottleneck.
+    n
+        How many, drawn from PyTorch's global generator.
+
+    Returns
+    -------
+    Tensor
+        (n, ...). Means, not messages: for binary images ``torch.bernoulli`` of them are messages.
+    """
+    _check_bottleneck(model)
+    shape = getattr(model.decoder, "shape", None)
+    if shape is None:
+        raise ValueError(
+            f"got a decoder of type {type(model.decoder).__name__}, which does not tell the width "
+            "of its code; expected one made by aebook.networks: use "
+            "model.decode(torch.randn(n, width))"
+        )
+    weight = next(model.decoder.parameters())
+    return model.decode(torch.randn(n, *shape, dtype=weight.dtype, device=weight.device))
+
+
+def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Tensor:
+    r"""Decode the straight line between two codes, :math:`D_θ((1 - t)\, E(a) + t\, E(b))`.
+
+    Parameters
+    ----------
+    model
+        Any autoencoder in evaluation mode; where there is a posterior, codes are its means.
+    a, b
+        Messages of the same shape, (B, ...).
+    steps
+        Values of t from 0 to 1, both included; 2 or more.
+
+    Returns
+    -------
+    Tensor
+        (B, steps, ...).
+    """
+    if a.shape != b.shape:
+        raise ValueError(
+            f"got messages of shapes {tuple(a.shape)} and {tuple(b.shape)}, expected the same"
+        )
+    if steps != int(steps) or steps < 2:
+        raise ValueError(f"got steps={steps}, expected a whole number, 2 or more")
+    start, end = model.encode(a).unsqueeze(1), model.encode(b).unsqueeze(1)
+    t = torch.linspace(0, 1, int(steps), dtype=start.dtype, device=start.device)
+    t = t.view(1, -1, *[1] * (start.dim() - 2))
+    decoded = model.decode(((1 - t) * start + t * end).flatten(0, 1))
+    return decoded.unflatten(0, (len(a), int(steps)))
+
+
+def active_units(model: Autoencoder, x: Tensor, threshold: float = 0.01) -> int:
+    r"""How many units of the code have :math:`\mathrm{Var}_x(μ_j(x))` above a threshold.
+
+    A unit that has collapsed onto the prior has the same mean for every message (Burda, Grosse &
+    Salakhutdinov 2016, who use the threshold 0.01).
+
+    Parameters
+    ----------
+    model
+        An autoencoder with a :class:`aebook.bottlenecks.Gaussian` bottleneck.
+    x
+        Messages, (N, ...), two or more.
+    threshold
+        Smallest variance over the messages of a unit that counts; the prior's variance is 1.
+    """
+    _check_bottleneck(model)
+    with torch.no_grad():
+        mean = model.bottleneck.posterior(model.encoder(x)).mean
+    return int((mean.var(0) > threshold).sum())
+
+
+@contextlib.contextmanager
+def _posterior(objective: Objective, x: Tensor, samples: int, seed: int) -> Iterator[Posterior]:
+    """The posterior of a batch, and evaluation mode, seed and no gradients while it is used."""
+    _check(objective, samples)
+    if not x.isfinite().all():
+        raise ValueError("the messages have NaN or infinite values; expected finite ones")
+    if objective.distance is bernoulli and not ((x == 0) | (x == 1)).all():
+        raise ValueError(
+            "got messages with values other than 0 and 1 for the Bernoulli distance, expected "
+            "binary ones: for any others it is no likelihood. Use (x > 0.5).float() or "
+            "torch.bernoulli(x), or train with distances.Gaussian"
+        )
+    was = objective.training
+    objective.eval()
+    try:
+        with torch.no_grad(), seeded(seed, x.device):
+            yield objective.model.bottleneck.posterior(objective.model.encoder(x))
+    finally:
+        objective.train(was)
+
+
+def _draws(
+    objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Codes (K', B, ...) and distances (K', B), again and again until K codes were drawn."""
+    at_once = max(1, chunk // max(1, len(x)))
+    for done in range(0, int(samples), at_once):
+        # each code by itself, so that the noise does not depend on the chunk
+        z = torch.stack([posterior.sample() for _ in range(min(at_once, int(samples) - done))])
+        pieces = zip(z.split(chunk, dim=1), x.split(chunk), strict=True)
+        yield z, torch.cat([_decoded(objective, *piece)[1] for piece in pieces], dim=1)
+
+
+def _weighted(
+    objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
+) -> Tensor:
+    """The importance-weighted bound with codes drawn from a posterior, (B,)."""
+    total = torch.full_like(posterior.kl(), -math.inf)
+    for z, distance in _draws(objective, posterior, x, samples, chunk):
+        weights = posterior.log_ratio(z) - distance
+        total = torch.logaddexp(total, weights.logsumexp(0))
+    return total - math.log(samples)
+
+
+def _decoded(objective: Objective, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Reconstructions (K·B, ...) and distances (K, B) of codes (K, B, ...)."""
+    reconstruction = objective.model.decoder(z.flatten(0, 1))
+    repeated = target.expand(len(z), *target.shape).flatten(0, 1)
+    return reconstruction, objective.distance(reconstruction, repeated).view(z.shape[:2])
+
+
+def _check(objective: Objective, samples: int) -> None:
+    if samples != int(samples) or samples < 1:
+        raise ValueError(f"got samples={samples}, expected a whole number, 1 or more")
+    _check_bottleneck(objective.model)
+    if objective.distance is squared_error:
+        raise ValueError(
+            "got an objective with squared_error, expected a likelihood: log p(x|z) needs a "
+            "variance. Train with distances.Gaussian(kind='learned'), or with bernoulli for "
+            "binary messages"
+        )
+
+
+def _check_bottleneck(model: Autoencoder) -> None:
+    if not isinstance(model.bottleneck, Gaussian):
+        raise ValueError(
+            f"got the bottleneck {type(model.bottleneck).__name__}, expected bottlenecks.Gaussian: "
+            "a variational autoencoder has a posterior. Use variants.variational"
+        )

@@ -1,0 +1,227 @@
+r"""What the best denoiser is, in closed form, and the score of the data that it knows.
+
+A message x is seen through noise, :math:`\tilde x = x + σε` with :math:`ε \sim N(0, I)`. Among all
+functions r, :math:`E\|r(\tilde x) - x\|^2` is least for the posterior mean
+:math:`r^*(\tilde x) = E[x | \tilde x]`, and it points up the density :math:`p_σ` of the noisy
+messages, exactly and for every σ (Tweedie's formula, Efron 2011; Vincent 2011):
+
+.. math::
+
+    \frac{r^*(\tilde x) - \tilde x}{σ^2} = \nabla \log p_σ(\tilde x)
+
+:class:`Mixture` computes both sides for a mixture of Gaussians, of which a finite data set is a
+limit. :func:`linear_denoiser` is the best r of the form Wx + b. Everything here is computed in
+float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from aebook.core import Autoencoder
+from aebook.theory.linear import affine, principal_components
+
+__all__ = ["LinearDenoiser", "Mixture", "linear_denoiser", "linear_denoising_loss", "score"]
+
+# up to this many dimensions differences are formed one by one, which keeps every digit
+_FEW = 8
+
+
+def score(model: Autoencoder, x: Tensor, sigma: float) -> Tensor:
+    r"""Score of the noisy data that a denoiser estimates, :math:`(r(x) - x) / σ^2`.
+
+    For a model trained with ``corruptions.gaussian(sigma)`` and the squared error it estimates
+    :math:`\nabla \log p_σ(x)`, where :math:`p_σ` is the density of the *noisy* messages (Vincent
+    2011; Alain & Bengio 2014). The output of the decoder must not be confined to [0, 1].
+
+    Parameters
+    ----------
+    model
+        The denoiser r, in evaluation mode.
+    x
+        Where to estimate it, (B, ...), in the unit of the messages.
+    sigma
+        Standard deviation of the noise in training, above 0.
+
+    Returns
+    -------
+    Tensor
+        (B, ...), one over the unit of the messages.
+    """
+    _check_sigma(sigma)
+    return (model.reconstruct(x) - x) / sigma**2
+
+
+class Mixture:
+    r"""The density :math:`p(x) = \sum_k w_k N(x; μ_k, s_k^2 I)`, seen through noise.
+
+    Noise adds variances: :math:`p_σ(x) = \sum_k w_k N(x; μ_k, (s_k^2 + σ^2) I)`. With s = 0 and the
+    messages of a data set as means it is the empirical distribution, and :meth:`denoise` is the
+    best denoiser *of these messages*: a mean of them, weighted by how near they are.
+
+    Parameters
+    ----------
+    means
+        :math:`μ_k`, (K, m), finite.
+    scale
+        :math:`s_k`, one number or (K,), 0 or more, in the unit of the message.
+    weights
+        :math:`w_k`, (K,), 0 or more; they are scaled to sum to 1. The default gives all the same.
+    """
+
+    def __init__(
+        self, means: ArrayLike, scale: ArrayLike = 0.0, weights: ArrayLike | None = None
+    ) -> None:
+        self.means = torch.as_tensor(means).double()
+        if self.means.dim() != 2 or not self.means.numel() or not self.means.isfinite().all():
+            raise ValueError(
+                f"got means of shape {tuple(self.means.shape)}, expected (K, m), all finite"
+            )
+        count = len(self.means)
+        scale = torch.as_tensor(scale).double()
+        if scale.shape not in ((), (count,)):
+            raise ValueError(
+                f"got a scale of shape {tuple(scale.shape)} for {count} means, expected one number "
+                "or one a mean"
+            )
+        self.scale = scale.expand(count)
+        weights = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        self.weights = weights.double() / weights.sum()
+        if self.weights.shape != (count,) or not (self.weights >= 0).all():
+            raise ValueError(
+                f"got weights of shape {tuple(weights.shape)} for {count} means, expected one a "
+                "mean, 0 or more and not all 0"
+            )
+        if not ((self.scale >= 0) & self.scale.isfinite()).all():
+            raise ValueError("got a scale that is negative or not finite, expected 0 or more")
+
+    def log_density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
+        r"""Logarithm of the density of the noisy messages, :math:`\log p_σ(x)`, in nats: (B,)."""
+        return self._joint(x, sigma).logsumexp(1).to(x.dtype)
+
+    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+        r"""The best denoiser, :math:`\sum_k γ_k (σ^2μ_k + s_k^2\tilde x) / (σ^2+s_k^2)`.
+
+        It is the posterior mean :math:`E[x | \tilde x]`, and the :math:`γ_k` are the probabilities
+        of the components given what was seen. The result is (B, m), in the dtype of ``x``.
+
+        Parameters
+        ----------
+        x
+            Noisy messages, (B, m).
+        sigma
+            Standard deviation of the noise, above 0.
+        """
+        _check_sigma(sigma)
+        share = sigma**2 / (sigma**2 + self.scale**2)
+        posterior = self._joint(x, sigma).softmax(1)
+        kept = posterior @ (1 - share)
+        return (posterior @ (share[:, None] * self.means) + kept[:, None] * x).to(x.dtype)
+
+    def score(self, x: Tensor, sigma: float = 0.0) -> Tensor:
+        r"""The score :math:`\nabla \log p_σ(x) = \sum_k γ_k (μ_k - x) / (s_k^2 + σ^2)`, (B, m)."""
+        posterior = self._joint(x, sigma).softmax(1) / (self.scale**2 + sigma**2)
+        return (posterior @ self.means - posterior.sum(1, keepdim=True) * x).to(x.dtype)
+
+    def sample(self, count: int) -> Tensor:
+        """Messages drawn from p, (count, m), in float64, by PyTorch's global generator."""
+        chosen = torch.multinomial(self.weights, count, replacement=True)
+        noise = torch.randn(count, self.means.shape[1], dtype=torch.float64)
+        return self.means[chosen] + self.scale[chosen, None] * noise
+
+    def _joint(self, x: Tensor, sigma: float) -> Tensor:
+        r"""Logarithms of :math:`w_k N(x; μ_k, (s_k^2 + σ^2) I)`, (B, K)."""
+        width = self.means.shape[1]
+        if x.dim() != 2 or x.shape[1] != width:
+            raise ValueError(f"got messages of shape {tuple(x.shape)}, expected (B, {width})")
+        variance = self.scale**2 + sigma**2
+        if not (sigma >= 0 and math.isfinite(sigma) and (variance > 0).all()):
+            raise ValueError(
+                f"got sigma={sigma} and a smallest scale of {float(self.scale.min())}, expected "
+                "one of them above 0: points have no density"
+            )
+        x = x.double()
+        if width <= _FEW:
+            squared = (x[:, None] - self.means).square().sum(2)
+        else:
+            centre = self.means.mean(0)
+            x, means = x - centre, self.means - centre
+            squared = x.square().sum(1, keepdim=True) + means.square().sum(1) - 2 * x @ means.T
+        constant = self.weights.log() - width / 2 * (2 * math.pi * variance).log()
+        return constant - squared / (2 * variance)
+
+
+class LinearDenoiser(NamedTuple):
+    r"""An affine reconstruction :math:`r(x) = Wx + b` of messages with m dimensions."""
+
+    matrix: Tensor
+    """W, (m, m)."""
+    offset: Tensor
+    """The vector b, (m,)."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Reconstructions Wx + b of messages (B, m), in the dtype of ``x``."""
+        return x @ self.matrix.to(x).T + self.offset.to(x)
+
+
+def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearDenoiser:
+    r"""The best linear denoiser, :math:`W = Σ(Σ + σ^2 I)^{-1}` and :math:`b = (I - W)μ`.
+
+    It has the data's principal components :math:`u_i` as eigenvectors and shrinks each by
+    :math:`v_i / (v_i + σ^2)`, where :math:`v_i` is its variance: a direction with little signal in
+    its noise is hardly passed on. With a code of p units the best is the same sum, cut after the
+    p leading components. For σ = 0 that is PCA.
+
+    Parameters
+    ----------
+    x
+        Clean messages, (n, m), finite.
+    sigma
+        Standard deviation of the noise, 0 or more, in the unit of the messages.
+    p
+        Code units; the default has no bottleneck.
+    """
+    if sigma != 0:
+        _check_sigma(sigma)
+    mean, components, variances = principal_components(x, p)
+    # a direction in which the data do not vary is not passed on, noise or not
+    shrink = torch.where(variances > 0, variances / (variances + sigma**2), 0)
+    matrix = (components * shrink) @ components.T
+    return LinearDenoiser(matrix, mean - matrix @ mean)
+
+
+def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
+    r"""Expected loss of a linear denoiser, :math:`E\|x - Wx - b\|^2 + σ^2\|W\|_F^2`.
+
+    This is :math:`E_x E_ε\|x - r(x + σε)\|^2` for r(x) = Wx + b, exactly; no noise is drawn. The
+    second term is a penalty on the size of the reconstruction's Jacobian, for a linear r just W.
+
+    Parameters
+    ----------
+    model
+        An autoencoder of linear layers.
+    x
+        Clean messages, (n, m).
+    sigma
+        Standard deviation of the noise, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        If the model is not affine.
+    """
+    if sigma != 0:
+        _check_sigma(sigma)
+    matrix, offset = affine(model, x.shape[1])
+    residual = x.double().cpu() @ (matrix.T - torch.eye(len(matrix))) + offset
+    return float(residual.square().sum(1).mean() + sigma**2 * matrix.square().sum())
+
+
+def _check_sigma(sigma: float) -> None:
+    if not (sigma > 0 and math.isfinite(sigma)):
+        raise ValueError(f"got sigma={sigma}, expected a finite number above 0")

@@ -1,0 +1,16 @@
+"""Training: one loop for every objective, L-BFGS on all data at once, layer by layer."""
+
+from aebook.training import schedules
+from aebook.training.full_batch import lbfgs
+from aebook.training.greedy import layerwise
+from aebook.training.history import History
+from aebook.training.loop import evaluate, fit
+
+__all__ = [
+    "History",
+    "evaluate",
+    "fit",
+    "layerwise",
+    "lbfgs",
+    "schedules",
+]

@@ -1,0 +1,99 @@
+"""L-BFGS on all data at once, for small problems where the optimum itself is the question."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import warnings
+
+import torch
+from torch import Tensor
+
+from aebook._internal.checks import check_arguments
+from aebook.core import Objective
+from aebook.training.batches import Batches, Data
+from aebook.training.history import History, Mean
+
+__all__ = ["lbfgs"]
+
+
+def lbfgs(
+    objective: Objective, data: Data, *, iterations: int = 2000, tolerance: float = 1e-9
+) -> History:
+    """Minimise a deterministic objective with L-BFGS on all data at once (Liu & Nocedal 1989).
+
+    For small problems where the optimum itself is the question. Use ``objective.double()``: in
+    float32 the line search runs out of digits long before the optimum.
+
+    Parameters
+    ----------
+    objective
+        What to minimise, in place; anything random in it is refused.
+    data
+        A tensor or array (N, ...), or a pair ``(x, target)``.
+    iterations
+        At most so many.
+    tolerance
+        Stop when 20 iterations lower the loss by no more than this fraction of it.
+
+    Returns
+    -------
+    History
+        One entry for every 20 iterations or fewer; the last is at the weights that were reached.
+
+    Warns
+    -----
+    UserWarning
+        If the iterations ran out first.
+    """
+    check_arguments(iterations=iterations, tolerance=tolerance)
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    kind = {"dtype": parameters[0].dtype, "device": parameters[0].device}
+    batches = Batches(data, None, shuffle=False, default=sys.maxsize, **kind)
+    if batches.tensors is None:
+        raise ValueError("got a Dataset or DataLoader, expected tensors: L-BFGS needs all at once")
+    ((x, target),) = batches
+
+    objective.train()
+    optimiser = torch.optim.LBFGS(
+        parameters,
+        history_size=50,
+        tolerance_grad=0,
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        total = objective(x, target).total
+        total.backward()
+        return total
+
+    try:
+        if closure().item() != closure().item():
+            raise ValueError(
+                "got an objective that is random, expected a deterministic one: use fit"
+            )
+        history, after = History(), math.inf
+        for done in range(0, iterations, 20):
+            started = time.perf_counter()
+            optimiser.param_groups[0]["max_iter"] = min(20, iterations - done)
+            optimiser.step(closure)
+            with torch.no_grad():
+                mean = Mean(len(history))
+                mean.add(objective(x, target), len(x))
+            history.append(mean.value(), {}, 1.0, time.perf_counter() - started)
+            before, after = after, history.loss[-1]
+            if before - after <= tolerance * abs(after):
+                break
+        else:
+            warnings.warn(
+                f"L-BFGS stopped after {iterations} iterations, before the loss, now {after:.10g}, "
+                f"fell by less than {tolerance} of it: allow more iterations or a higher tolerance",
+                stacklevel=2,
+            )
+    finally:
+        optimiser.zero_grad()
+        objective.eval()
+    return history
