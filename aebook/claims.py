@@ -146,15 +146,24 @@ def _join(said: str, bounds: dict, within: float, digits: int = 2) -> str:
 
 
 def _digits(value: Any, bounds: dict, within: float) -> int:
-    """As many as show on which side of its bounds a value lies, two at least."""
-    for digits in range(2, 7):
-        shown = float(_number(value, digits).replace(",", ""))
-        if all(
-            _holds(np.float64(shown), sign, np.float64(_bound(b, digits).replace(",", "")), within)
-            for sign, b in bounds.items()
-        ):
+    """As many as leave no doubt: rounding takes at most half of what is left to a bound."""
+    left = min(_left(value, sign, bound, within) for sign, bound in bounds.items())
+    for digits in range(2, 6):
+        lost = abs(_read(_number(value, digits)) - value)
+        lost += max(abs(_read(_bound(bound, digits)) - bound) for bound in bounds.values())
+        if left == 0 or lost <= left / 2:
             return digits
     return 6
+
+
+def _read(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def _left(value: Any, sign: str, bound: Any, within: float) -> float:
+    """How far a value is from breaking its bound."""
+    apart = abs(value - bound)
+    return float(within - apart if sign == "=" and within else apart)
 
 
 def _bound(bound: Any, digits: int) -> str:
