@@ -2,11 +2,12 @@ r"""Bottlenecks b: what a code may be. Each maps the encoder's output to the cod
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from aebook._internal.checks import number, one_of, whole
 
 __all__ = ["Binary", "Gaussian", "Posterior", "TopK"]
 
@@ -32,12 +33,9 @@ class TopK(nn.Module):
         self, k: int, by: Literal["value", "magnitude"] = "value", alpha: float = 1.0
     ) -> None:
         super().__init__()
-        if by not in ("value", "magnitude"):
-            raise ValueError(f"got by={by!r}, expected 'value' or 'magnitude'")
-        if not (math.isfinite(alpha) and alpha > 0):
-            raise ValueError(f"got alpha={alpha}, expected a finite number above 0")
-        self.by, self.alpha = by, alpha
-        self.register_buffer("k", torch.tensor(_whole(k)))
+        one_of("by", by, ("value", "magnitude"))
+        self.by, self.alpha = by, number("alpha", alpha)
+        self.register_buffer("k", torch.tensor(whole("k", k)))
 
     def set_k(self, k: int) -> None:
         """Set k, for instance from a schedule: ``fit(..., anneal=lambda o, t: ...)``.
@@ -45,7 +43,7 @@ class TopK(nn.Module):
         Makhzani & Frey 2013 let k fall along a straight line in the first half of the training, so
         that units which are never among the best few are trained before they are left behind.
         """
-        self.k.fill_(_whole(k))
+        self.k.fill_(whole("k", k))
 
     # which units win is not known before, so a compiler has nothing to fuse here
     @torch.compiler.disable
@@ -117,12 +115,6 @@ class Gaussian(nn.Module):
         return posterior.sample() if self.training else posterior.mean
 
 
-def _whole(k: int) -> int:
-    if not (math.isfinite(k) and k == int(k) and k >= 1):
-        raise ValueError(f"got k={k}, expected a whole number, 1 or more")
-    return int(k)
-
-
 class Binary(nn.Module):
     r"""A code of zeros and ones, :math:`z_j = 1[h_j > 0]`, for semantic hashing.
 
@@ -154,13 +146,8 @@ class Binary(nn.Module):
         sigma: float = 1.0,
     ) -> None:
         super().__init__()
-        if kind not in ("straight_through", "bernoulli", "noise"):
-            raise ValueError(
-                f"got kind={kind!r}, expected 'straight_through', 'bernoulli' or 'noise'"
-            )
-        if not (math.isfinite(sigma) and sigma >= 0):
-            raise ValueError(f"got sigma={sigma}, expected a finite number, 0 or more")
-        self.kind, self.sigma = kind, sigma
+        one_of("kind", kind, ("straight_through", "bernoulli", "noise"))
+        self.kind, self.sigma = kind, number("sigma", sigma, least=0)
 
     def forward(self, h: Tensor) -> Tensor:
         """The code, (B, p), from the encoder's output (B, p)."""

@@ -15,36 +15,18 @@ node i is the single feature :math:`\arg\max_j α_{ij}`.
 The temperature is a buffer that the training loop sets, never ``forward``:
 
 >>> objective = aebook.variants.concrete((784, 75, 50))
->>> history = aebook.fit(objective, x, epochs=100, anneal=aebook.concrete.annealing())
+>>> history = aebook.fit(objective, x, epochs=100, anneal=aebook.training.annealing())
 >>> objective.model.encoder.selected
 """
 
 from __future__ import annotations
 
-import copy
-import math
-import warnings
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import check_arguments
-from aebook.core import Objective
-from aebook.training.batches import Data
-from aebook.training.history import History
-from aebook.training.loop import fit
-from aebook.training.schedules import constant
+from aebook._internal.checks import number, whole
 
-__all__ = [
-    "ConcreteSelector",
-    "annealing",
-    "fit_until_converged",
-    "relaxed_one_hot",
-    "temperature_at",
-]
+__all__ = ["ConcreteSelector", "relaxed_one_hot"]
 
 
 def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Tensor:
@@ -98,15 +80,12 @@ class ConcreteSelector(nn.Module):
 
     def __init__(self, m: int, k: int, temperature: float = 10.0) -> None:
         super().__init__()
-        for name, value in (("m", m), ("k", k)):
-            if value != int(value) or value < 1:
-                raise ValueError(f"got {name}={value!r}, expected a whole number, 1 or more")
+        m, k = whole("m", m), whole("k", k)
         if k > m:
             raise ValueError(f"got k={k} features to select of m={m}, expected at most that many")
-        m, k = int(m), int(k)
         self.shape = (m,)
         self.logits = nn.Parameter(torch.empty(k, m))
-        self.register_buffer("temperature", torch.tensor(_positive("temperature", temperature)))
+        self.register_buffer("temperature", torch.tensor(number("temperature", temperature)))
         nn.init.xavier_normal_(self.logits)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,8 +100,8 @@ class ConcreteSelector(nn.Module):
         return x[:, self.selected]
 
     def set_temperature(self, value: float) -> None:
-        """Set τ, from a schedule in the training loop; see :func:`annealing`."""
-        self.temperature.fill_(_positive("temperature", value))
+        """Set τ, from a schedule: :func:`aebook.training.temperature.annealing`."""
+        self.temperature.fill_(number("temperature", value))
 
     @property
     def selected(self) -> Tensor:
@@ -149,122 +128,3 @@ class ConcreteSelector(nn.Module):
         """What ``print`` shows between the brackets."""
         k, m = self.logits.shape
         return f"m={m}, k={k}, temperature={float(self.temperature):.3g}"
-
-
-def temperature_at(t: float, start: float = 10.0, end: float = 0.01) -> float:
-    r"""The exponential schedule :math:`τ(t) = τ_0 (τ_1 / τ_0)^t`.
-
-    Parameters
-    ----------
-    t
-        Fraction of training done, from 0 to 1; step b of B is t = b / B.
-    start, end
-        :math:`τ_0` and :math:`τ_1`, above 0. The defaults are those of the paper.
-    """
-    return start * (end / start) ** t
-
-
-def annealing(start: float = 10.0, end: float = 0.01) -> Callable[[Objective, float], None]:
-    """The schedule :func:`temperature_at`, in the form that :func:`aebook.fit` takes as ``anneal``.
-
-    Parameters
-    ----------
-    start, end
-        Temperatures at the start and at the end of training, above 0.
-
-    Returns
-    -------
-    callable
-        ``(objective, t)``; sets the temperature of every selector in the objective.
-    """
-    return partial(_anneal, start=_positive("start", start), end=_positive("end", end))
-
-
-def fit_until_converged(
-    objective: Objective,
-    data: Data,
-    *,
-    epochs: int,
-    confidence: float = 0.99,
-    attempts: int = 5,
-    anneal: Callable[[Objective, float], None] | None = None,
-    **options: Any,
-) -> list[History]:
-    """Train; while the selector is not confident, start again with twice the epochs.
-
-    Every attempt begins from the weights that the objective has now, as the authors' code begins
-    each with a new network. The five attempts of the default may take 31 times ``epochs``.
-
-    Parameters
-    ----------
-    objective, data
-        As in :func:`aebook.fit`; the objective's encoder is a :class:`ConcreteSelector`.
-    epochs
-        Of the first attempt.
-    confidence
-        :attr:`ConcreteSelector.confidence` that is enough, below 1.
-    attempts
-        Most attempts to make, 1 or more.
-    anneal
-        The temperature's schedule; the default is ``annealing()``.
-    **options
-        For :func:`aebook.fit`, where the rate is constant unless a ``schedule`` is given: nodes
-        decide late, when the temperature is low. A ``checkpoint`` is refused: each attempt is a
-        run of its own.
-
-    Returns
-    -------
-    list of History
-        One an attempt; the objective is as the last one left it.
-
-    Warns
-    -----
-    RuntimeWarning
-        If the last attempt was not confident enough either.
-    """
-    check_arguments(epochs=epochs, attempts=attempts)
-    if not 0 < confidence < 1:
-        raise ValueError(f"got confidence={confidence}, expected a number between 0 and 1")
-    if "checkpoint" in options:
-        raise ValueError("got a checkpoint, expected none: each attempt is a run of its own")
-    (selector, *_) = _selectors(objective)
-    begin = copy.deepcopy(objective.state_dict())
-    anneal = annealing() if anneal is None else anneal
-    options = {"schedule": constant, **options}
-    histories: list[History] = []
-    for attempt in range(int(attempts)):
-        objective.load_state_dict(begin)
-        histories.append(
-            fit(objective, data, epochs=int(epochs) * 2**attempt, anneal=anneal, **options)
-        )
-        if selector.confidence >= confidence:
-            return histories
-    warnings.warn(
-        f"the selector ended with a confidence of {selector.confidence:.3f}, expected "
-        f"{confidence} or more: allow more attempts or epochs, or raise lr",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return histories
-
-
-def _anneal(objective: Objective, t: float, start: float, end: float) -> None:
-    for selector in _selectors(objective):
-        selector.set_temperature(temperature_at(t, start, end))
-
-
-def _selectors(objective: Objective) -> list[ConcreteSelector]:
-    found = [module for module in objective.modules() if isinstance(module, ConcreteSelector)]
-    if not found:
-        raise ValueError(
-            "got an objective without a ConcreteSelector, expected one as its encoder: "
-            "aebook.variants.concrete makes it"
-        )
-    return found
-
-
-def _positive(name: str, value: float) -> float:
-    value = float(value)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"got {name}={value}, expected a finite number above 0")
-    return value

@@ -10,12 +10,13 @@ A corruption refuses messages that are not floating point with a ValueError.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
+
+from aebook._internal.checks import number
 
 __all__ = ["gaussian", "masking", "salt_and_pepper"]
 
@@ -30,8 +31,7 @@ def gaussian(sigma: float) -> Corruption:
     sigma
         Standard deviation of the noise, 0 or more, in the unit of the message.
     """
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise ValueError(f"got sigma={sigma}, expected a finite number, 0 or more")
+    sigma = number("sigma", sigma, least=0)
     return partial(_gaussian, sigma=sigma)
 
 

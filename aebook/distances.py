@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aebook._internal.checks import number, one_of
 from aebook.processes import average
 
 __all__ = ["Gaussian", "bernoulli", "categorical", "squared_error"]
@@ -86,10 +87,8 @@ class Gaussian(nn.Module):
         self, sigma: float = 1.0, kind: Literal["fixed", "learned", "optimal"] = "fixed"
     ) -> None:
         super().__init__()
-        if not (math.isfinite(sigma) and sigma > 0):
-            raise ValueError(f"got sigma={sigma}, expected a finite number above 0")
-        if kind not in ("fixed", "learned", "optimal"):
-            raise ValueError(f"got kind={kind!r}, expected 'fixed', 'learned' or 'optimal'")
+        sigma = number("sigma", sigma)
+        one_of("kind", kind, ("fixed", "learned", "optimal"))
         self.kind = kind
         log_sigma = torch.tensor(math.log(sigma))
         if kind == "learned":

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from aebook._internal.checks import one_of, whole
 from aebook.core import Autoencoder, Pass
 from aebook.networks import Chain
 
@@ -124,10 +125,8 @@ def _contractive(seen: Pass, kind: str, probes: int) -> Tensor:
 
 
 def _check_kind(kind: str, probes: int) -> None:
-    if kind not in ("exact", "hutchinson"):
-        raise ValueError(f"got kind={kind!r}, expected 'exact' or 'hutchinson'")
-    if probes != int(probes) or probes < 1:
-        raise ValueError(f"got probes={probes}, expected a whole number, 1 or more")
+    one_of("kind", kind, ("exact", "hutchinson"))
+    whole("probes", probes)
     if kind == "exact" and probes != 1:
         raise ValueError(f"got probes={probes} with kind='exact', which draws none: leave it out")
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebook import processes as parallel
+from aebook._internal.checks import whole, whole_numbers
 
 __all__ = ["Chain", "Standardised", "convolutional", "mlp", "tied_decoder"]
 
@@ -141,7 +142,7 @@ def mlp(
     bias
         Whether layers have :math:`b_k`.
     """
-    widths = _positive(widths, "widths", least=2)
+    widths = whole_numbers("widths", widths, count=2)
     kinds = [activation] * (len(widths) - 2) + [output]
     return Chain(
         widths[:1],
@@ -229,11 +230,11 @@ def convolutional(
     tuple of Chain
         Encoder, (B, C, H, W) to (B, code), and decoder, the way back.
     """
-    shape = _positive(shape, "shape", least=3)
+    shape = whole_numbers("shape", shape, count=3)
     if len(shape) != 3:
         raise ValueError(f"got shape={shape}, expected (channels, height, width)")
-    channels = _positive(channels, "channels", least=1)
-    (code,) = _positive((code,), "code", least=1)
+    channels = whole_numbers("channels", channels, count=1)
+    code = whole("code", code)
 
     depths = (shape[0], *channels)
     sizes = [shape[1:]]
@@ -274,15 +275,3 @@ def _layer(map_: nn.Module, activation: Activation | None) -> nn.Sequential:
     if activation is not None:
         parts["activation"] = activation()
     return nn.Sequential(parts)
-
-
-def _positive(values: Sequence[int], name: str, least: int) -> tuple[int, ...]:
-    try:
-        checked = tuple(int(value) for value in values)
-    except (TypeError, ValueError, OverflowError):
-        checked = ()
-    if len(checked) < least or min(checked) < 1 or checked != tuple(values):
-        raise ValueError(
-            f"got {name}={values!r}, expected at least {least} whole numbers, each 1 or more"
-        )
-    return checked

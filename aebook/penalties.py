@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aebook._internal.checks import one_of
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
 from aebook.jacobian import contractive
@@ -41,8 +42,7 @@ def activity(order: Literal[1, 2] = 1, layer: int | None = None) -> Callable[[Pa
     layer
         Which of the encoder's layers, from 0; negative numbers count from the last. None: the code.
     """
-    if order not in (1, 2):
-        raise ValueError(f"got order={order}, expected 1 or 2")
+    one_of("order", order, (1, 2))
     return partial(_activity, order=order, layer=layer)
 
 
@@ -79,10 +79,8 @@ def sparsity(
     """
     if not 0 < target < 1:
         raise ValueError(f"got target={target}, expected a mean activity between 0 and 1")
-    if kind not in ("kl", "l1", "l2"):
-        raise ValueError(f"got kind={kind!r}, expected 'kl', 'l1' or 'l2'")
-    if over not in ("data", "units"):
-        raise ValueError(f"got over={over!r}, expected 'data' or 'units'")
+    one_of("kind", kind, ("kl", "l1", "l2"))
+    one_of("over", over, ("data", "units"))
     return partial(_sparsity, target=target, kind=kind, over=over, layer=layer)
 
 

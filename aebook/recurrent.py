@@ -24,6 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from aebook._internal.checks import number, whole
+
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "Decoder",
     "END",
@@ -177,8 +179,7 @@ class Decoder(nn.Module):
         generator
             Where the randomness comes from; the default is PyTorch's own.
         """
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(f"got temperature={temperature}, expected a finite number above 0")
+        number("temperature", temperature)
         return self._write(
             z,
             lambda logits: torch.multinomial(
@@ -203,10 +204,7 @@ class Decoder(nn.Module):
         alpha
             α, 0 or more. 0 compares likelihoods, which favours short messages.
         """
-        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-            raise ValueError(f"got width={width!r}, expected a whole number, 1 or more")
-        if not (math.isfinite(alpha) and alpha >= 0):
-            raise ValueError(f"got alpha={alpha}, expected a finite number, 0 or more")
+        width, alpha = whole("width", width), number("alpha", alpha, least=0)
         batch, state = len(z), self._start(z)
         # beams of one message stand side by side: row b * width + k
         z, state = z.repeat_interleave(width, 0), state.repeat_interleave(width, 1)
@@ -330,9 +328,7 @@ def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 
 def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
-        least = 3 if name == "vocabulary" else 1
-        if isinstance(size, bool) or not isinstance(size, int) or size < least:
-            raise ValueError(f"got {name}={size!r}, expected a whole number, {least} or more")
+        whole(name, size, least=3 if name == "vocabulary" else 1)
 
 
 def _check_messages(x: Tensor, vocabulary: int) -> Tensor:

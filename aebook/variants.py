@@ -188,7 +188,7 @@ def concrete(
 
     The encoder is a :class:`aebook.concrete.ConcreteSelector`, and the decoder imputes all features
     from those selected (Balın et al. 2019). Give :func:`aebook.fit` the temperature's schedule,
-    ``anneal=aebook.concrete.annealing()``: without it the temperature stays at 10, where nothing
+    ``anneal=aebook.training.annealing()``: without it the temperature stays at 10, where nothing
     is selected.
 
     Parameters

@@ -9,13 +9,8 @@ from torch import nn
 from torch.distributions import RelaxedOneHotCategorical
 
 import aebook
-from aebook.concrete import (
-    ConcreteSelector,
-    annealing,
-    fit_until_converged,
-    relaxed_one_hot,
-    temperature_at,
-)
+from aebook.concrete import ConcreteSelector, relaxed_one_hot
+from aebook.training import annealing, fit_until_converged, temperature_at
 from aebook.training.schedules import constant
 
 LOGITS = torch.tensor([1.5, 0.0, -0.7, 0.4, -2.0])
@@ -210,9 +205,9 @@ def test_batches_of_another_shape_are_refused(shape):
 
 def test_a_temperature_that_makes_no_sense_is_refused():
     selector = ConcreteSelector(9, 4)
-    with pytest.raises(ValueError, match=r"got temperature=-1\.0"):
+    with pytest.raises(ValueError, match=r"got temperature=-1"):
         selector.set_temperature(-1)
-    with pytest.raises(ValueError, match=r"got start=0\.0"):
+    with pytest.raises(ValueError, match=r"got start=0"):
         annealing(0, 0.1)
     with pytest.raises(ValueError, match="got end=nan"):
         annealing(1, math.nan)

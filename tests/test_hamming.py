@@ -409,7 +409,7 @@ def test_misuse_is_refused():
             pack(bits)
     with pytest.raises(ValueError, match=r"expected packed codes uint8 \(Q, B\) and \(N, B\)"):
         hamming_distances(codes, codes[:, :1])
-    for bits in (0, -3, 2.0, True, "8"):
+    for bits in (0, -3, 2.5, True, "8"):
         with pytest.raises(ValueError, match=r"got bits=.*, expected a whole number, 1 or more"):
             HammingIndex(bits)
     with pytest.raises(ValueError, match="got address_bits=10 for 9 bits, expected 9 or fewer"):

@@ -289,7 +289,7 @@ def test_ends_may_be_gaussian_or_bernoulli():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: RBM(3, 0), "expected at least 2 whole numbers"),
+        (lambda: RBM(3, 0), "got hidden=0, expected a whole number, 1 or more"),
         (lambda: RBM(3, 2, visible_units="relu"), "expected 'bernoulli' or 'gaussian'"),
         (lambda: RBM(3, 2, visible_units="gaussian", hidden_units="gaussian"), "at most one"),
         (lambda: RBM(3, 2).fit(torch.rand(5, 4), epochs=1), r"expected \(samples, 3\)"),

@@ -122,7 +122,7 @@ def test_without_room_for_all_characters_the_rarest_are_unknown() -> None:
     assert unknown == 1
 
 
-@pytest.mark.parametrize("size", [3, 0, 10.0, True])
+@pytest.mark.parametrize("size", [3, 0, 10.5, True])
 def test_a_wrong_size_is_refused(size) -> None:
     with pytest.raises(ValueError, match="expected a whole number, 4 or more"):
         Vocabulary(ENGLISH, size)
@@ -143,7 +143,7 @@ def test_a_missing_library_is_named(library: str, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("importlib.import_module", missing)
     call = {"tokenizers": lambda: Vocabulary(ENGLISH), "sacrebleu": lambda: scores(["a"], ["a"])}
-    with pytest.raises(ImportError, match=rf'{library}: pip install "aebook\[translation\]"'):
+    with pytest.raises(ImportError, match=rf"needs {library}, .*aebook\[translation\]"):
         call[library]()
 
 

@@ -25,9 +25,8 @@ from torch import Tensor
 
 import aebook
 from aebook import variants
-from aebook.concrete import annealing
 from aebook.corruptions import gaussian, masking
-from aebook.training import schedules
+from aebook.training import annealing, schedules
 
 RATES = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
 SCHEDULES = ("constant", "cosine", "one_cycle")

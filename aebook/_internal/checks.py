@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import numbers
+from collections.abc import Collection
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_array", "check_arguments"]
+__all__ = ["as_array", "check_arguments", "need", "number", "one_of", "whole", "whole_numbers"]
 
 
 def as_array(values: Any) -> NDArray[Any]:
@@ -19,21 +22,69 @@ def as_array(values: Any) -> NDArray[Any]:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """A whole number as an int: 3, 3.0 and NumPy's 3, but no truth value."""
+    fits = _is_number(value) and value == int(value) and value >= least
+    if not fits or (most is not None and value > most):
+        asked = f", {least} or more" if most is None else f" from {least} to {most}"
+        raise ValueError(f"got {name}={value!r}, expected a whole number{asked}")
+    return int(value)
+
+
+def whole_numbers(name: str, values: Any, count: int) -> tuple[int, ...]:
+    """``count`` or more whole numbers, each 1 or more."""
+    try:
+        checked = tuple(whole(name, value) for value in values)
+    except (TypeError, ValueError):
+        checked = ()
+    if len(checked) < count:
+        raise ValueError(
+            f"got {name}={values!r}, expected at least {count} whole numbers, each 1 or more"
+        )
+    return checked
+
+
+def number(name: str, value: Any, least: float | None = None) -> float:
+    """A finite number as a float: ``least`` or more, or, without it, above 0."""
+    if not _is_number(value) or (value <= 0 if least is None else value < least):
+        asked = " above 0" if least is None else f", {least} or more"
+        raise ValueError(f"got {name}={value!r}, expected a finite number{asked}")
+    return float(value)
+
+
+def one_of(name: str, value: Any, choices: Collection[Any]) -> None:
+    """Refuse what is none of the choices."""
+    if not any(value is choice or value == choice for choice in choices):
+        *first, last = map(repr, choices)
+        raise ValueError(f"got {name}={value!r}, expected {', '.join(first)} or {last}")
+
+
 def check_arguments(**arguments: Any) -> None:
     """Refuse, by the name of an argument, a value that makes no sense for it; None is fine."""
     for name, value in arguments.items():
         if value is None:
             continue
-        finite = isinstance(value, numbers.Real) and math.isfinite(value)
         if name == "precision":
-            if value not in (torch.bfloat16, torch.float16):
-                raise ValueError(
-                    f"got precision={value!r}, expected torch.bfloat16 or torch.float16"
-                )
+            one_of(name, value, (torch.bfloat16, torch.float16))
         elif name in ("lr", "clip", "tolerance"):
-            if not finite or value <= 0:
-                raise ValueError(f"got {name}={value!r}, expected a finite number above 0")
+            number(name, value)
         else:
-            least = 0 if name in ("epochs", "seed") else 1
-            if not finite or value != int(value) or value < least:
-                raise ValueError(f"got {name}={value!r}, expected a whole number, {least} or more")
+            whole(name, value, least=0 if name in ("epochs", "seed") else 1)
+
+
+def need(module: str, package: str, extra: str) -> ModuleType:
+    """Import a module of a package that an extra installs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f'this needs {package}, which is not installed: pip install "aebook[{extra}]"'
+        ) from error
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool | np.bool_)
+        and math.isfinite(value)
+    )

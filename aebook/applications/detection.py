@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch.nn.functional import interpolate
 
-from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.checks import as_array, check_arguments, number
 
 __all__ = ["Window", "detections", "overlap", "score_map", "standardised", "windows"]
 
@@ -229,8 +229,7 @@ def standardised(images: ArrayLike, *, floor: float = 0.02) -> NDArray[np.float6
     x = as_array(images).astype(np.float64)
     if x.ndim < 2 or x.size == 0 or not np.isfinite(x).all():
         raise ValueError(f"got images of shape {x.shape}, expected finite ones, (N, h, w)")
-    if not (np.isfinite(floor) and floor > 0):
-        raise ValueError(f"got floor={floor}, expected a finite number above 0")
+    floor = number("floor", floor)
     x = x.reshape(len(x), -1)
     x = x - x.mean(1, keepdims=True)
     return x / np.maximum(x.std(1, keepdims=True), floor)
@@ -244,8 +243,7 @@ def _shrunk(image: ArrayLike, scale: float) -> NDArray[np.float64]:
             f"got an image of shape {image.shape}, expected finite grey values (H, W): turn "
             "colours into grey first, image.mean(-1)"
         )
-    if not (np.isfinite(scale) and scale > 0):
-        raise ValueError(f"got scale={scale}, expected a finite number above 0")
+    scale = number("scale", scale)
     if scale == 1:
         return image
     size = [max(1, round(side / scale)) for side in image.shape]

@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import check_arguments
+from aebook._internal.checks import check_arguments, one_of, whole, whole_numbers
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
 from aebook.boltzmann.units import Units
 from aebook.core import Autoencoder
-from aebook.networks import _positive, mlp
+from aebook.networks import mlp
 from aebook.training.batches import Batches
 from aebook.training.history import History
 
@@ -70,10 +70,9 @@ class RBM(nn.Module):
         hidden_units: Units = "bernoulli",
     ) -> None:
         super().__init__()
-        visible, hidden = _positive((visible, hidden), "(visible, hidden)", least=2)
+        visible, hidden = whole("visible", visible), whole("hidden", hidden)
         for kind in (visible_units, hidden_units):
-            if kind not in ("bernoulli", "gaussian"):
-                raise ValueError(f"got units {kind!r}, expected 'bernoulli' or 'gaussian'")
+            one_of("units", kind, ("bernoulli", "gaussian"))
         if visible_units == hidden_units == "gaussian":
             raise ValueError(
                 "got Gaussian units in both layers, expected at most one such layer: take "
@@ -241,7 +240,7 @@ def pretrain(
     **options
         More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
     """
-    widths, data = _positive(widths, "widths", least=2), _tensor(data)
+    widths, data = whole_numbers("widths", widths, count=2), _tensor(data)
     stack = []
     for k, (below, above) in enumerate(pairwise(widths)):
         visible = visible_units if k == 0 else "bernoulli"

@@ -15,8 +15,8 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from aebook import variants
-from aebook.concrete import annealing
 from aebook.estimators.network import NetworkEstimator, hidden_layers
+from aebook.training.temperature import annealing
 
 __all__ = ["ConcreteFeatureSelector"]
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from aebook._internal.checks import need
 from aebook._internal.files import replace
 from aebook.bottlenecks import TopK
 from aebook.core import Autoencoder
@@ -57,14 +58,10 @@ def export(
     ImportError
         If the extra is not installed.
     """
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401 - what torch.onnx writes with
-    except ImportError as error:
-        raise ImportError(
-            f'ONNX needs {error.name}, which is not installed: pip install "aebook[onnx]"'
-        ) from error
+    # onnxscript is what torch.onnx writes with
+    onnx, onnxruntime, _ = (
+        need(name, name, "onnx") for name in ("onnx", "onnxruntime", "onnxscript")
+    )
     if not isinstance(model, Autoencoder):
         raise ValueError(f"got a {type(model).__name__}, expected an Autoencoder")
     types = {t.dtype for t in (*model.parameters(), x) if t.is_floating_point()}

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from aebook._internal.checks import whole
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
 from aebook.core import Autoencoder, Loss, Objective, Pass, _layers
@@ -90,10 +91,9 @@ def importance_weighted_bound(
     Tensor
         One value a message, (B,).
     """
-    if chunk != int(chunk) or chunk < 1:
-        raise ValueError(f"got chunk={chunk}, expected a whole number of codes, 1 or more")
+    chunk = whole("chunk", chunk)
     with _posterior(objective, x, samples, seed) as posterior:
-        return _weighted(objective, posterior, x, samples, int(chunk))
+        return _weighted(objective, posterior, x, samples, chunk)
 
 
 class ImportanceWeighted(nn.Module):
@@ -196,13 +196,12 @@ def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Ten
         raise ValueError(
             f"got messages of shapes {tuple(a.shape)} and {tuple(b.shape)}, expected the same"
         )
-    if steps != int(steps) or steps < 2:
-        raise ValueError(f"got steps={steps}, expected a whole number, 2 or more")
+    steps = whole("steps", steps, least=2)
     start, end = model.encode(a).unsqueeze(1), model.encode(b).unsqueeze(1)
-    t = torch.linspace(0, 1, int(steps), dtype=start.dtype, device=start.device)
+    t = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
     t = t.view(1, -1, *[1] * (start.dim() - 2))
     decoded = model.decode(((1 - t) * start + t * end).flatten(0, 1))
-    return decoded.unflatten(0, (len(a), int(steps)))
+    return decoded.unflatten(0, (len(a), steps))
 
 
 def active_units(model: Autoencoder, x: Tensor, threshold: float = 0.01) -> int:
@@ -278,8 +277,7 @@ def _decoded(objective: Objective, z: Tensor, target: Tensor) -> tuple[Tensor, T
 
 
 def _check(objective: Objective, samples: int) -> None:
-    if samples != int(samples) or samples < 1:
-        raise ValueError(f"got samples={samples}, expected a whole number, 1 or more")
+    whole("samples", samples)
     _check_bottleneck(objective.model)
     if objective.distance is squared_error:
         raise ValueError(

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from aebook._internal.checks import number
 from aebook.core import Autoencoder
 from aebook.theory.linear import affine, principal_components
 
@@ -53,7 +54,7 @@ def score(model: Autoencoder, x: Tensor, sigma: float) -> Tensor:
     Tensor
         (B, ...), one over the unit of the messages.
     """
-    _check_sigma(sigma)
+    number("sigma", sigma)
     return (model.reconstruct(x) - x) / sigma**2
 
 
@@ -117,7 +118,7 @@ class Mixture:
         sigma
             Standard deviation of the noise, above 0.
         """
-        _check_sigma(sigma)
+        number("sigma", sigma)
         share = sigma**2 / (sigma**2 + self.scale**2)
         posterior = self._joint(x, sigma).softmax(1)
         kept = posterior @ (1 - share)
@@ -187,7 +188,7 @@ def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearD
         Code units; the default has no bottleneck.
     """
     if sigma != 0:
-        _check_sigma(sigma)
+        number("sigma", sigma)
     mean, components, variances = principal_components(x, p)
     # a direction in which the data do not vary is not passed on, noise or not
     shrink = torch.where(variances > 0, variances / (variances + sigma**2), 0)
@@ -216,12 +217,7 @@ def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
         If the model is not affine.
     """
     if sigma != 0:
-        _check_sigma(sigma)
+        number("sigma", sigma)
     matrix, offset = affine(model, x.shape[1])
     residual = x.double().cpu() @ (matrix.T - torch.eye(len(matrix))) + offset
     return float(residual.square().sum(1).mean() + sigma**2 * matrix.square().sum())
-
-
-def _check_sigma(sigma: float) -> None:
-    if not (sigma > 0 and math.isfinite(sigma)):
-        raise ValueError(f"got sigma={sigma}, expected a finite number above 0")

@@ -20,7 +20,6 @@ single entries that are wrong, whole messages, or whole features.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +29,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from aebook._internal.checks import check_arguments
+from aebook._internal.checks import check_arguments, number, one_of
 from aebook.applications.anomaly.pieces import in_pieces
 from aebook.core import Objective
 from aebook.training.batches import Batches
@@ -66,7 +65,7 @@ def soft_threshold(s: Tensor, weight: float) -> Tensor:
     weight
         λ, 0 or more, in the unit of ``s``.
     """
-    _check_weight(weight)
+    number("weight", weight, least=0)
     return s.sign() * (s.abs() - weight).clamp_min(0)
 
 
@@ -88,7 +87,7 @@ def group_soft_threshold(
         ``"row"``: a group is a message, all its entries together. ``"column"``: a group is one
         entry of all messages.
     """
-    _check_weight(weight)
+    number("weight", weight, least=0)
     length = _lengths(s, by)
     # a group of length zero stays zero, and 0 / 0 is no number
     return s * (1 - weight / length.clamp_min(torch.finfo(s.dtype).tiny)).clamp_min(0)
@@ -139,9 +138,8 @@ def decompose(
         L, S and the history.
     """
     check_arguments(rounds=rounds)
-    _check_weight(weight)
-    if norm not in ("l1", "l21", "l21_features"):
-        raise ValueError(f"got norm={norm!r}, expected 'l1', 'l21' or 'l21_features'")
+    number("weight", weight, least=0)
+    one_of("norm", norm, ("l1", "l21", "l21_features"))
     parameter = next(objective.parameters())
     kind = {"dtype": parameter.dtype, "device": parameter.device}
     ((x, _),) = Batches(x, None, shuffle=False, default=sys.maxsize, **kind)
@@ -164,12 +162,6 @@ def decompose(
 
 def _lengths(s: Tensor, by: str) -> Tensor:
     """Euclidean lengths of the groups, in a shape that broadcasts with them."""
-    if by not in ("row", "column"):
-        raise ValueError(f"got by={by!r}, expected 'row' or 'column'")
+    one_of("by", by, ("row", "column"))
     dims = tuple(range(1, s.dim())) if by == "row" else (0,)
     return torch.linalg.vector_norm(s, dim=dims, keepdim=True)
-
-
-def _check_weight(weight: float) -> None:
-    if not (math.isfinite(weight) and weight >= 0):
-        raise ValueError(f"got weight={weight}, expected a finite number, 0 or more")

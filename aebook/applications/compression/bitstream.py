@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, need
 from aebook.applications.compression.transform import STRIDE, Quantiser
 from aebook.core import Autoencoder
 
@@ -73,12 +73,7 @@ class Codec:
                 f"got a {type(model).__name__}, expected an Autoencoder with a Quantiser: for an "
                 "objective give objective.model"
             )
-        try:
-            import constriction
-        except ImportError as error:
-            raise ImportError(
-                'Codec needs a range coder: pip install "aebook[compression]"'
-            ) from error
+        constriction = need("constriction", "constriction", "compression")
         self._queue = constriction.stream.queue
         self._model = copy.deepcopy(model).double().cpu().eval()
         self._lowest, counts = tables(self._model.bottleneck)

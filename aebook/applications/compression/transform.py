@@ -30,6 +30,7 @@ from scipy.fft import dct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aebook._internal.checks import number, one_of, whole
 from aebook.core import Autoencoder, Objective, Pass
 
 __all__ = [
@@ -81,11 +82,8 @@ class Quantiser(nn.Module):
 
     def __init__(self, channels: int, kind: Literal["mixed", "noise"] = "mixed") -> None:
         super().__init__()
-        if kind not in ("mixed", "noise"):
-            raise ValueError(f"got kind={kind!r}, expected 'mixed' or 'noise'")
-        if channels != int(channels) or channels < 1:
-            raise ValueError(f"got channels={channels}, expected a whole number, 1 or more")
-        shape = (int(channels), COMPONENTS)
+        one_of("kind", kind, ("mixed", "noise"))
+        shape = (whole("channels", channels), COMPONENTS)
         self.logits = nn.Parameter(torch.zeros(shape))
         self.means = nn.Parameter(torch.zeros(shape))
         self.log_scales = nn.Parameter(torch.arange(COMPONENTS).float().sub(1).repeat(channels, 1))
@@ -198,7 +196,7 @@ class Analysis(nn.Module):
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
         super().__init__()
-        step, hidden = _positive(step, hidden)
+        step, hidden = number("step", step), whole("hidden", hidden)
         cosines, haar = _cosines(kept), _haar()
         n = len(cosines)
         self.blocks = nn.Conv2d(3, n, 8, stride=8)
@@ -239,7 +237,7 @@ class Synthesis(nn.Module):
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
         super().__init__()
-        step, hidden = _positive(step, hidden)
+        step, hidden = number("step", step), whole("hidden", hidden)
         cosines, haar = _cosines(kept), _haar()
         n = len(cosines)
         self.levels = nn.ConvTranspose2d(4 * n, n, 2, stride=2, groups=n, bias=False)
@@ -282,14 +280,6 @@ def transform_coder(
         with torch.no_grad():
             model.bottleneck.start(encoder(photographs))
     return Objective(model, penalties={"rate": (slope(step), rate)})
-
-
-def _positive(step: float, hidden: int) -> tuple[float, int]:
-    if not (math.isfinite(step) and step > 0):
-        raise ValueError(f"got step={step}, expected a finite number above 0, such as 25 / 255")
-    if hidden != int(hidden) or hidden < 1:
-        raise ValueError(f"got hidden={hidden}, expected a whole number, 1 or more")
-    return float(step), int(hidden)
 
 
 def _cosines(kept: tuple[int, int]) -> Tensor:

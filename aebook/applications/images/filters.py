@@ -14,14 +14,13 @@ Each raises a ValueError for an image of another kind or a strength that makes n
 
 from __future__ import annotations
 
-import math
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, need, number
 
 __all__ = [
     "as_image",
@@ -74,7 +73,7 @@ def gaussian(noisy: ArrayLike, width: float) -> Image:
         w in pixels, above 0.
     """
     image = as_image(noisy)
-    spread = (_positive("width", width),) * 2 + (0.0,) * (image.ndim - 2)
+    spread = (number("width", width),) * 2 + (0.0,) * (image.ndim - 2)
     return ndimage.gaussian_filter(image, spread)
 
 
@@ -135,9 +134,9 @@ def wavelet(noisy: ArrayLike, sigma: float) -> Image:
         Standard deviation of the noise, above 0.
     """
     image, restoration = as_image(noisy), _skimage()
-    _require("pywt", "PyWavelets")
+    need("pywt", "PyWavelets", "restoration")
     axis = -1 if image.ndim == 3 else None
-    options = {"sigma": _positive("sigma", sigma), "rescale_sigma": False, "channel_axis": axis}
+    options = {"sigma": number("sigma", sigma), "rescale_sigma": False, "channel_axis": axis}
     # not cycle_spin of scikit-image, whose argument for one worker has two names
     shifts = [(i, j) for i in range(4) for j in range(4)]
     spun = [np.roll(image, shift, (0, 1)) for shift in shifts]
@@ -161,7 +160,7 @@ def total_variation(noisy: ArrayLike, weight: float) -> Image:
     image, restoration = as_image(noisy), _skimage()
     axis = -1 if image.ndim == 3 else None
     return restoration.denoise_tv_chambolle(
-        image, _positive("weight", weight), max_num_iter=200, channel_axis=axis
+        image, number("weight", weight), max_num_iter=200, channel_axis=axis
     )
 
 
@@ -180,7 +179,7 @@ def non_local_means(noisy: ArrayLike, sigma: float) -> Image:
         Standard deviation of the noise, above 0.
     """
     image, restoration = as_image(noisy), _skimage()
-    sigma = _positive("sigma", sigma)
+    sigma = number("sigma", sigma)
     axis = -1 if image.ndim == 3 else None
     return restoration.denoise_nl_means(
         image, patch_size=5, patch_distance=13, h=0.8 * sigma, sigma=sigma, channel_axis=axis
@@ -202,37 +201,20 @@ def bm3d(noisy: ArrayLike, sigma: float) -> Image:
     sigma
         Standard deviation of the noise, above 0.
     """
-    image, library = as_image(noisy), _require("bm3d", "bm3d", "bm3d")
+    image, library = as_image(noisy), need("bm3d", "bm3d", "bm3d")
     if min(image.shape[:2]) < 8:
         raise ValueError(f"got an image of shape {image.shape}, expected at least 8 × 8 pixels")
     profile = library.BM3DProfile()
     profile.num_threads = 1
     colour = image.ndim == 3 and image.shape[2] == 3
     function = library.bm3d_rgb if colour else library.bm3d
-    return np.asarray(function(image, _positive("sigma", sigma), profile), np.float64).reshape(
+    return np.asarray(function(image, number("sigma", sigma), profile), np.float64).reshape(
         image.shape
     )
 
 
-def _require(module: str, package: str, extra: str = "restoration") -> ModuleType:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'restoration needs {package}, which is not installed: pip install "aebook[{extra}]"'
-        ) from error
-
-
 def _skimage() -> ModuleType:
-    return _require("skimage.restoration", "scikit-image")
-
-
-def _positive(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"got {name}={value!r}, expected a finite number above 0")
-    return float(value)
+    return need("skimage.restoration", "scikit-image", "restoration")
 
 
 def _square(image: Image, size: int) -> tuple[int, ...]:

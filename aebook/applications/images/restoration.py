@@ -26,8 +26,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from aebook._internal.checks import check_arguments
-from aebook.applications.images.filters import _require, as_image
+from aebook._internal.checks import check_arguments, need, one_of, whole
+from aebook.applications.images.filters import as_image
 from aebook.core import Autoencoder
 
 __all__ = ["by_patches", "cut", "denoiser", "passing_on", "psnr", "random_level", "ssim", "tune"]
@@ -188,10 +188,8 @@ def by_patches(
         (r H, r W) or (r H, r W, C), single precision.
     """
     check_arguments(size=size, chunk=chunk)
-    if overlap != int(overlap) or not 0 <= overlap < size:
-        raise ValueError(f"got overlap={overlap!r}, expected a whole number from 0 to {size - 1}")
-    if channels not in ("together", "apart"):
-        raise ValueError(f"got channels={channels!r}, expected 'together' or 'apart'")
+    overlap = whole("overlap", overlap, least=0, most=size - 1)
+    one_of("channels", channels, ("together", "apart"))
     array = as_image(image)
     if channels == "apart" and array.ndim == 3:
         planes = np.moveaxis(array, 2, 0)
@@ -245,7 +243,7 @@ def psnr(restored: ArrayLike, clean: ArrayLike) -> float:
     a, b = _pair(restored, clean)
     if np.array_equal(a, b):
         return float("inf")
-    metrics = _require("skimage.metrics", "scikit-image")
+    metrics = need("skimage.metrics", "scikit-image", "restoration")
     return float(metrics.peak_signal_noise_ratio(b, a, data_range=1))
 
 
@@ -272,7 +270,7 @@ def ssim(restored: ArrayLike, clean: ArrayLike) -> float:
     a, b = _pair(restored, clean)
     if min(a.shape[:2]) < 11:
         raise ValueError(f"got images of shape {a.shape}, expected at least 11 × 11 pixels")
-    metrics = _require("skimage.metrics", "scikit-image")
+    metrics = need("skimage.metrics", "scikit-image", "restoration")
     return float(
         metrics.structural_similarity(
             b,

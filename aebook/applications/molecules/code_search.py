@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, whole
 
 __all__ = ["Found", "search"]
 
@@ -75,8 +75,7 @@ def search(
     ValueError
         If the start is empty or has no text with a value, or a function returns too many or few.
     """
-    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
-        raise ValueError(f"got rounds={rounds!r}, expected a whole number, 0 or more")
+    rounds = whole("rounds", rounds, least=0)
     if len(start) == 0:
         raise ValueError("got nothing to start from, expected one or more")
     found: dict[str, tuple[float, Any]] = {}

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence, Set
-from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -20,6 +19,8 @@ import matplotlib.image
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
+
+from aebook._internal.checks import check_arguments, need
 
 __all__ = [
     "Properties",
@@ -100,8 +101,7 @@ def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None
     """
     if not samples:
         raise ValueError("got no samples, expected one or more")
-    if k is not None and (k != int(k) or k < 1):
-        raise ValueError(f"got k={k}, expected a whole number, 1 or more, or None")
+    check_arguments(k=k)
     valid = [text for text in canonical(samples) if text is not None]
     if not valid:
         return Scores(0.0, np.nan, np.nan, np.nan)
@@ -256,7 +256,4 @@ def _molecules(smiles: Iterable[str]) -> list[Any]:
 
 
 def _rdkit(*names: str) -> list[ModuleType]:
-    try:
-        return [import_module(f"rdkit.{name}") for name in names]
-    except ImportError as error:
-        raise ImportError('molecules need rdkit: pip install "aebook[chem]"') from error
+    return [need(f"rdkit.{name}", "rdkit", "chem") for name in names]

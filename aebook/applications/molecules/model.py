@@ -17,11 +17,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from aebook._internal.checks import need
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
@@ -72,7 +72,7 @@ def to_selfies(smiles: str) -> str:
     ImportError
         Without the package selfies: ``pip install "aebook[chem]"``.
     """
-    selfies = _selfies()
+    selfies = need("selfies", "selfies", "chem")
     try:
         return selfies.encoder(smiles)
     except selfies.EncoderError as error:
@@ -86,7 +86,7 @@ def from_selfies(selfies: str) -> str:
     Symbols that would ask too many bonds of an atom are read as fewer, or as none. What is left
     may be the empty text.
     """
-    return _selfies().decoder("".join(split_selfies(selfies)))
+    return need("selfies", "selfies", "chem").decoder("".join(split_selfies(selfies)))
 
 
 class Vocabulary:
@@ -269,11 +269,3 @@ def _split(text: str, pattern: re.Pattern[str], kind: str) -> list[str]:
             at = match.end()
         raise ValueError(f"got {text!r}, which is no {kind}: no symbol starts with {text[at:]!r}")
     return symbols
-
-
-def _selfies() -> ModuleType:
-    try:
-        import selfies
-    except ImportError as error:
-        raise ImportError('SELFIES need the package selfies: pip install "aebook[chem]"') from error
-    return selfies

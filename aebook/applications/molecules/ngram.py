@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aebook._internal.checks import whole
 from aebook.recurrent import END, PADDING
 
 __all__ = ["NGram"]
@@ -50,8 +51,7 @@ class NGram:
 
     def __init__(self, messages: Tensor, order: int, vocabulary: int | None = None) -> None:
         messages = _checked(messages)
-        if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-            raise ValueError(f"got order={order!r}, expected a whole number, 1 or more")
+        order = whole("order", order)
         self.vocabulary = int(messages.max()) + 1 if vocabulary is None else vocabulary
         if messages.max() >= self.vocabulary:
             raise ValueError(f"got the symbol {messages.max()}, expected less than {vocabulary}")

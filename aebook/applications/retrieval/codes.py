@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, whole
 from aebook._internal.files import replace
 
 __all__ = ["Neighbours", "hamming_distances", "pack", "unpack"]
@@ -120,9 +120,7 @@ def words(codes: NDArray[np.uint8]) -> NDArray[Any]:
 
 def check_bits(bits: int) -> int:
     """The length of a code as an int, if it is one."""
-    if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or bits < 1:
-        raise ValueError(f"got bits={bits!r}, expected a whole number, 1 or more")
-    return int(bits)
+    return whole("bits", bits)
 
 
 def check_codes(codes: Any, bits: int) -> NDArray[np.uint8]:
@@ -178,9 +176,7 @@ def check_unknown(ids: NDArray[np.int64], held: NDArray[np.int64]) -> None:
 
 def check_radius(radius: int) -> int:
     """A radius as an int, if it is one."""
-    if isinstance(radius, bool) or not isinstance(radius, int | np.integer) or radius < 0:
-        raise ValueError(f"got radius={radius!r}, expected a whole number, 0 or more")
-    return int(radius)
+    return whole("radius", radius, least=0)
 
 
 def check_k(k: int, count: int) -> int:

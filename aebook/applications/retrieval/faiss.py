@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aebook._internal.checks import need, one_of
 from aebook.applications.retrieval.codes import (
     Neighbours,
     check_bits,
@@ -53,14 +54,8 @@ class FaissIndex:
 
     def __init__(self, bits: int, kind: str = "flat") -> None:
         self.bits, self.kind = check_bits(bits), kind
-        if kind not in ("flat", "multi_hash"):
-            raise ValueError(f'got kind={kind!r}, expected "flat" or "multi_hash"')
-        try:
-            import faiss
-        except ImportError as error:
-            raise ImportError(
-                'FaissIndex needs faiss: pip install "aebook[scale]", or use HammingIndex'
-            ) from error
+        one_of("kind", kind, ("flat", "multi_hash"))
+        faiss = need("faiss", "faiss", "scale")
         size = -(-self.bits // 8) * 8
         if kind == "flat":
             self._index = self._flat = faiss.IndexBinaryFlat(size)

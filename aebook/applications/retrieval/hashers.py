@@ -27,7 +27,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_array
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, check_arguments, whole
 from aebook.applications.anomaly.pieces import in_pieces
 from aebook.applications.retrieval.codes import pack
 from aebook.bottlenecks import Binary
@@ -132,7 +132,7 @@ def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
         Seed of the directions.
     """
     x = _matrix(x)
-    directions = np.random.default_rng(seed).standard_normal((x.shape[1], _count(bits)))
+    directions = np.random.default_rng(seed).standard_normal((x.shape[1], whole("bits", bits)))
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
@@ -147,7 +147,7 @@ def pca_sign(x: ArrayLike, bits: int) -> LinearHasher:
         p, at most min(N, m).
     """
     x = _matrix(x)
-    directions = principal_components(x, _count(bits)).components.numpy()
+    directions = principal_components(x, whole("bits", bits)).components.numpy()
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
@@ -171,9 +171,8 @@ def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> Line
         Seed of the first rotation.
     """
     x = _matrix(x)
-    if iterations != int(iterations) or iterations < 0:
-        raise ValueError(f"got iterations={iterations}, expected a whole number, 0 or more")
-    components = principal_components(x, _count(bits)).components.numpy()
+    iterations = whole("iterations", iterations, least=0)
+    components = principal_components(x, whole("bits", bits)).components.numpy()
     v = (x - x.mean(0)) @ components
     rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
     for _ in range(int(iterations)):
@@ -217,8 +216,7 @@ def rerank(
         raise ValueError(
             f"got {len(shortlists)} shortlists for {queries.shape[0]} queries, expected one each"
         )
-    if k is not None and (k != int(k) or k < 1):
-        raise ValueError(f"got k={k}, expected a whole number, 1 or more, or None")
+    check_arguments(k=k)
     queries, documents = normalize(queries), normalize(documents)
     ordered = []
     for number, shortlist in enumerate(shortlists):
@@ -237,9 +235,3 @@ def rerank(
 
 def _matrix(x: ArrayLike) -> np.ndarray:
     return check_array(as_array(x), dtype=np.float64, input_name="messages")
-
-
-def _count(bits: int) -> int:
-    if bits != int(bits) or bits < 1:
-        raise ValueError(f"got bits={bits}, expected a whole number, 1 or more")
-    return int(bits)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from aebook._internal.checks import whole
+
 __all__ = ["Lexicon", "Memory", "Recalled"]
 
 #: Words, each with the apostrophe that ends it, and other signs one by one.
@@ -55,8 +57,7 @@ class Lexicon:
         self, sources: Sequence[str], targets: Sequence[str], *, iterations: int = 10
     ) -> None:
         _check_pairs(sources, targets)
-        if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
-            raise ValueError(f"got iterations={iterations!r}, expected a whole number, 1 or more")
+        iterations = whole("iterations", iterations)
         known: tuple[dict[str, int], dict[str, int]] = ({NOTHING: 0}, {})
         links = []
         word = 0  # of all targets, one after the other

@@ -17,16 +17,15 @@ It is the book's equation with a target y that is not the message x. Texts becom
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from functools import partial
-from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from aebook._internal.checks import need, whole
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
 from aebook.recurrent import END, PADDING, Decoder, Encoder
@@ -56,9 +55,8 @@ class Vocabulary:
 
     def __init__(self, texts: Sequence[str], size: int = 1000) -> None:
         texts = _checked(texts)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 4:
-            raise ValueError(f"got size={size!r}, expected a whole number, 4 or more")
-        tokenizers = _library("tokenizers")
+        size = whole("size", size, least=4)
+        tokenizers = need("tokenizers", "tokenizers", "translation")
         before = tokenizers.pre_tokenizers
         self._pieces = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="[unknown]"))
         self._pieces.pre_tokenizer = before.Sequence([before.Metaspace(), before.Punctuation()])
@@ -188,8 +186,7 @@ class Translator:
         size
             Pairs a batch, 1 or more.
         """
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"got size={size!r}, expected a whole number, 1 or more")
+        size = whole("size", size)
         x = self.source.encode(sources, reverse=self.reverse)
         y = self.target.encode(targets)
         if len(x) != len(y):
@@ -209,8 +206,7 @@ class Translator:
         beam
             Translations kept at each step; 1 takes the likeliest symbol each time.
         """
-        if isinstance(beam, bool) or not isinstance(beam, int) or beam < 1:
-            raise ValueError(f"got beam={beam!r}, expected a whole number, 1 or more")
+        beam = whole("beam", beam)
         x = self.source.encode(texts, reverse=self.reverse)
         # those of like length together: no time is spent on padding
         order = (x != PADDING).sum(1).argsort(stable=True)
@@ -259,7 +255,7 @@ def scores(
             f"got {len(translations)} translations and {len(references)} references, expected one "
             "reference each"
         )
-    sacrebleu = _library("sacrebleu")
+    sacrebleu = need("sacrebleu", "sacrebleu", "translation")
     bleu = sacrebleu.BLEU(tokenize="zh" if chinese else "13a")
     value = bleu.corpus_score(translations, [references]).score
     chrf = sacrebleu.CHRF().corpus_score(translations, [references]).score
@@ -306,10 +302,3 @@ def _checked(texts: Sequence[str], *, empty: bool = False) -> list[str]:
     if not texts or not (empty or all(text.strip() for text in texts)):
         raise ValueError("got no text, or an empty one; expected texts with something in them")
     return texts
-
-
-def _library(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(f'translation needs {name}: pip install "aebook[translation]"') from error

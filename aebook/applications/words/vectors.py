@@ -30,7 +30,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_array
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.checks import as_array, check_arguments, number
 from aebook.core import Objective
 from aebook.corruptions import masking
 from aebook.distances import categorical
@@ -173,8 +173,7 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
     scipy.sparse.csr_array
         M, float64, (N, M).
     """
-    if not (np.isfinite(shift) and shift > 0):
-        raise ValueError(f"got shift={shift}, expected a finite number above 0")
+    shift = number("shift", shift)
     if not 0 < smoothing <= 1:
         raise ValueError(f"got smoothing={smoothing}, expected more than 0 and at most 1")
     counts = _counts(counts).tocoo()
@@ -222,8 +221,7 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
         raise ValueError(
             f"got p={p} for a matrix of shape {matrix.shape}, expected 1 to {min(matrix.shape)}"
         )
-    if not (np.isfinite(power) and power >= 0):
-        raise ValueError(f"got power={power}, expected a finite number, 0 or more")
+    power = number("power", power, least=0)
     if p == min(matrix.shape):
         u, s, _ = np.linalg.svd(matrix.toarray() if sparse.issparse(matrix) else matrix, False)
     else:
