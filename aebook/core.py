@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from aebook.distances import squared_error
 
-__all__ = ["Autoencoder", "Loss", "Objective", "Pass"]
+__all__ = ["Autoencoder", "Loss", "Objective", "Pass", "Penalty"]
 
 
 class Autoencoder(nn.Module):
@@ -102,6 +102,7 @@ class Pass(NamedTuple):
     """The reconstruction x' = D(z)."""
 
 
+#: A penalty Ω: one value a sample, (B,), or a scalar.
 Penalty = Callable[[Pass], Tensor]
 
 
@@ -176,14 +177,20 @@ class Objective(nn.Module):
         """Set the weight λ of the named penalty, for instance from a schedule."""
         self.weight(name).fill_(_checked(name, value))
 
+    def encoded(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What the encoder sees, T(x), and the outputs of its layers, first to last."""
+        corrupted = x if self.corruption is None else self.corruption(x)
+        encoder = self.model.encoder
+        layers = encoder.layers(corrupted) if hasattr(encoder, "layers") else (encoder(corrupted),)
+        return corrupted, layers
+
     def per_sample(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
         """Every term before it is averaged: name to a tensor of shape (B,), or a scalar.
 
         ``target`` is what should be reconstructed; the default is ``x`` itself.
         """
         model, target = self.model, x if target is None else target
-        corrupted = x if self.corruption is None else self.corruption(x)
-        activations = _layers(model.encoder, corrupted)
+        corrupted, activations = self.encoded(x)
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
         told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
@@ -205,11 +212,6 @@ class Objective(nn.Module):
         """The loss of a batch: every term averaged over its samples, and their sum."""
         terms = {name: term.mean() for name, term in self.per_sample(x, target).items()}
         return Loss(functools.reduce(operator.add, terms.values()), terms)
-
-
-def _layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    """The outputs of the encoder's layers, or its one output if it does not tell them apart."""
-    return encoder.layers(x) if hasattr(encoder, "layers") else (encoder(x),)
 
 
 def _checked(name: str, weight: float) -> float:

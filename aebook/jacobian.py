@@ -24,7 +24,7 @@ from aebook._internal.checks import one_of, whole
 from aebook.core import Autoencoder, Pass
 from aebook.networks import Chain
 
-__all__ = ["contractive", "jacobian", "squared_norm"]
+__all__ = ["by_autograd", "contractive", "jacobian", "squared_norm"]
 
 # modules that act on each entry alone, and always alike
 ELEMENTWISE = (
@@ -93,7 +93,7 @@ def squared_norm(
     # in the precision of the weights, since squares soon leave the range of float16
     with torch.autocast(x.device.type, enabled=False):
         if layers is None:
-            return _by_autograd(encoder, x, probes if kind == "hutchinson" else None)
+            return by_autograd(encoder, x, probes if kind == "hutchinson" else None)
         weights, slopes = [linear.weight for linear, _ in layers], _slopes(layers, x)
         if kind == "hutchinson":
             return _estimate(weights, slopes, probes, len(x))
@@ -143,7 +143,18 @@ def _check_samples_apart(model: Autoencoder) -> None:
 # any encoder
 
 
-def _by_autograd(encoder: nn.Module, x: Tensor, probes: int | None) -> Tensor:
+def by_autograd(encoder: nn.Module, x: Tensor, probes: int | None = None) -> Tensor:
+    r"""The squared norm :math:`\|J\|_F^2` of any encoder, one gradient a code unit, (B,).
+
+    Parameters
+    ----------
+    encoder
+        Maps messages to codes, each message by itself.
+    x
+        Messages, (B, ...).
+    probes
+        So many random directions, for an estimate, in place of one for each code unit.
+    """
     recording = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x if recording and x.requires_grad else x.detach().requires_grad_()

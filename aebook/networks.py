@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from aebook import processes as parallel
 from aebook._internal.checks import whole, whole_numbers
 
-__all__ = ["Chain", "Standardised", "convolutional", "mlp", "tied_decoder"]
+__all__ = ["Chain", "Standardised", "Transposed", "convolutional", "mlp", "tied_decoder"]
 
 Activation = Callable[[], nn.Module]
 
@@ -180,14 +180,22 @@ def tied_decoder(
     return Chain(
         (linears[0].out_features,),
         *(
-            _layer(_Transposed(linear, bias), kind)
+            _layer(Transposed(linear, bias), kind)
             for linear, kind in zip(linears, kinds, strict=True)
         ),
     )
 
 
-class _Transposed(nn.Module):
-    """The layer h ↦ Wᵀh + c with another layer's W."""
+class Transposed(nn.Module):
+    """The layer h ↦ Wᵀh + c with another layer's W.
+
+    Parameters
+    ----------
+    source
+        The layer with the weight W; it stays its owner.
+    bias
+        Whether there is a c, which starts at zero.
+    """
 
     def __init__(self, source: nn.Linear, bias: bool) -> None:
         super().__init__()
@@ -196,8 +204,14 @@ class _Transposed(nn.Module):
         zeros = torch.zeros(source.in_features, dtype=source.weight.dtype)
         self.bias = nn.Parameter(zeros.to(source.weight.device)) if bias else None
 
+    @property
+    def source(self) -> nn.Linear:
+        """The layer whose weight this one has."""
+        return self._source[0]
+
     def forward(self, h: Tensor) -> Tensor:
-        return F.linear(h, self._source[0].weight.T, self.bias)
+        """Outputs (B, m) of activities (B, n)."""
+        return F.linear(h, self.source.weight.T, self.bias)
 
 
 def convolutional(
@@ -267,7 +281,7 @@ def convolutional(
 
 
 def _layer(map_: nn.Module, activation: Activation | None) -> nn.Sequential:
-    if not isinstance(map_, _Transposed):
+    if not isinstance(map_, Transposed):
         nn.init.xavier_uniform_(map_.weight)
         if map_.bias is not None:
             nn.init.zeros_(map_.bias)

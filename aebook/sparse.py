@@ -17,9 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from aebook.networks import Chain
+from aebook.networks import Chain, Transposed
 
-__all__ = ["SparseLinear", "sparse_decoder", "sparse_linear", "unit_columns"]
+__all__ = [
+    "SparseLinear",
+    "SparseTransposed",
+    "UnitColumns",
+    "sparse_decoder",
+    "sparse_linear",
+    "unit_columns",
+]
 
 
 def sparse_linear(z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -87,15 +94,28 @@ class SparseLinear(nn.Module):
         return f"{n}, {m}, bias={self.bias is not None}"
 
 
-class _SparseTied(nn.Module):
-    """The same with the weight of an encoder's layer, which is stored by rows already."""
+class SparseTransposed(nn.Module):
+    """The same with the weight of an encoder's layer, which is stored by rows already.
 
-    def __init__(self, tied: nn.Module) -> None:
+    Parameters
+    ----------
+    tied
+        The layer of a tied decoder in whose place this one stands.
+    """
+
+    def __init__(self, tied: Transposed) -> None:
         super().__init__()
-        self._source, self.bias = tied._source, tied.bias
+        # in a tuple, so that the weight is registered once, by its owner
+        self._source, self.bias = (tied.source,), tied.bias
+
+    @property
+    def source(self) -> nn.Linear:
+        """The layer whose weight this one has."""
+        return self._source[0]
 
     def forward(self, z: Tensor) -> Tensor:
-        return sparse_linear(z, self._source[0].weight, self.bias)
+        """Outputs (B, m) of codes (B, n): see :func:`sparse_linear`."""
+        return sparse_linear(z, self.source.weight, self.bias)
 
 
 def sparse_decoder(decoder: Chain) -> Chain:
@@ -123,8 +143,8 @@ def sparse_decoder(decoder: Chain) -> Chain:
             "got a decoder with unit columns, expected a plain one: call sparse_decoder first, "
             "then unit_columns"
         )
-    if hasattr(first, "_source"):
-        decoder[0].map = _SparseTied(first)
+    if isinstance(first, Transposed):
+        decoder[0].map = SparseTransposed(first)
     elif isinstance(first, nn.Linear):
         layer = SparseLinear(first.in_features, first.out_features, first.bias is not None)
         layer = layer.to(first.weight)
@@ -136,17 +156,25 @@ def sparse_decoder(decoder: Chain) -> Chain:
     return decoder
 
 
-class _UnitColumns(nn.Module):
-    """The map V ↦ W with columns v/‖v‖, one for each input of the layer."""
+class UnitColumns(nn.Module):
+    """The map V ↦ W with columns v/‖v‖, one for each input of the layer.
+
+    Parameters
+    ----------
+    along
+        The dimension of the weight along which a column lies.
+    """
 
     def __init__(self, along: int) -> None:
         super().__init__()
         self.along = along
 
     def forward(self, v: Tensor) -> Tensor:
+        """W of V."""
         return F.normalize(v, dim=self.along)
 
     def right_inverse(self, w: Tensor) -> Tensor:
+        """The V that training starts from: W itself."""
         return w
 
 
@@ -172,7 +200,7 @@ def unit_columns(decoder: Chain) -> Chain:
         The same decoder.
     """
     maps = _maps(decoder)
-    if any(hasattr(layer, "_source") for layer in maps):
+    if any(isinstance(layer, Transposed | SparseTransposed) for layer in maps):
         raise ValueError(
             "got a tied decoder, expected one with weights of its own: its columns are the "
             "encoder's rows, and tying already stops L1 from shrinking one against the other"
@@ -180,15 +208,15 @@ def unit_columns(decoder: Chain) -> Chain:
     for layer in maps:
         if not parametrize.is_parametrized(layer):
             along = 1 if isinstance(layer, SparseLinear) else 0
-            parametrize.register_parametrization(layer, "weight", _UnitColumns(along))
+            parametrize.register_parametrization(layer, "weight", UnitColumns(along))
     return decoder
 
 
 def _maps(decoder: Chain) -> list[nn.Module]:
     """The linear maps of a decoder's layers, first to last."""
     maps = [getattr(layer, "map", None) for layer in decoder] if isinstance(decoder, Chain) else []
-    kinds = (nn.Linear, SparseLinear, _SparseTied)
-    if not maps or not all(isinstance(m, kinds) or hasattr(m, "_source") for m in maps):
+    kinds = (nn.Linear, SparseLinear, Transposed, SparseTransposed)
+    if not maps or not all(isinstance(m, kinds) for m in maps):
         raise ValueError(
             f"got a {type(decoder).__name__} that is not all linear layers, expected a decoder of "
             "networks.mlp or networks.tied_decoder, such as objective.model.decoder"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 import aebook
-from aebook.jacobian import _by_autograd, squared_norm
+from aebook.jacobian import by_autograd, squared_norm
 
 
 def by_jacrev(encoder: nn.Module, x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def main() -> None:
         norms = {
             "jacrev": both(lambda encoder=encoder: by_jacrev(encoder, x)),
             "exact": both(lambda encoder=encoder: squared_norm(encoder, x)),
-            "units": both(lambda encoder=encoder: _by_autograd(encoder, x, None)),
+            "units": both(lambda encoder=encoder: by_autograd(encoder, x, None)),
         }
         steps = {
             "plain": both(lambda plain=plain: plain(x).total),

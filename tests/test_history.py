@@ -3,7 +3,6 @@ import math
 from dataclasses import asdict
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -54,15 +53,6 @@ def test_of_equal_epochs_the_earliest_is_best():
     for value in (2.0, 1.0, 1.0):
         history.append({"loss": 0.0}, {"loss": value}, 0.1, 0.5)
     assert history.best_epoch == 2
-
-
-def test_a_history_draws_itself():
-    history = History()
-    history.append({"loss": 1.0}, {"loss": 2.0}, 0.1, 0.5)
-    _, ax = plt.subplots()
-    assert history.plot(ax) is ax
-    assert len(ax.lines) == 3
-    plt.close("all")
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.floats(-5, 5)), min_size=1, max_size=600))

@@ -377,7 +377,7 @@ def test_parts_may_lie_deep_and_a_decoder_may_be_tied_to_them(tmp_path):
     }
     loaded = aebook.load(path, parts)
     assert torch.equal(loaded(X), model(X))
-    assert loaded.decoder[0].map._source[0] is parts["encoder.1.map"]
+    assert loaded.decoder[0].map.source is parts["encoder.1.map"]
 
 
 # --- what cannot be saved

@@ -10,7 +10,7 @@ from importlib import resources
 
 from torch import nn
 
-from aebook.datasets.files import sha256
+from aebook.datasets.files import read_verified
 from aebook.storage.files import load as load_file
 
 __all__ = ["SHIPPED", "load"]
@@ -61,13 +61,5 @@ def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
         raise ValueError(f"got {name!r}, expected one of {sorted(SHIPPED)}")
     source = resources.files(__package__) / "weights" / f"{name}.safetensors"
     with resources.as_file(source) as path:
-        try:
-            digest = sha256(path.read_bytes())
-        except OSError as error:
-            raise OSError(f"cannot read {path} ({error}): reinstall aebook") from error
-        if digest != SHIPPED[name]:
-            raise OSError(
-                f"{path} is damaged: its SHA-256 is {digest}, "
-                f"but the file that ships has {SHIPPED[name]}: reinstall aebook"
-            )
+        read_verified(path, SHIPPED[name])
         return load_file(path, parts)

@@ -19,9 +19,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,11 +33,15 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "SHIPPED",
     "SYSTEM_FOLDER",
     "TIMEOUT",
+    "cache_folder",
     "check_split",
+    "downloader",
     "load",
+    "local_folders",
     "read_idx",
     "read_local",
     "read_shipped",
+    "read_verified",
     "sha256",
 ]
 
@@ -104,7 +109,7 @@ def sha256(data: bytes) -> str:
 
 
 def read_shipped(name: str) -> bytes:
-    """Return the bytes of a file that ships with the package.
+    """Return the bytes of a data file that ships with the package.
 
     Parameters
     ----------
@@ -116,15 +121,32 @@ def read_shipped(name: str) -> bytes:
     OSError
         If the file is missing or is not the one that was shipped.
     """
-    path = resources.files(__package__) / "files" / name
+    return read_verified(resources.files(__package__) / "files" / name, SHIPPED[name])
+
+
+def read_verified(path: Path | Traversable, digest: str) -> bytes:
+    """Return the bytes of a file that ships with the package, if they are those that were shipped.
+
+    Parameters
+    ----------
+    path
+        The file.
+    digest
+        Its SHA-256, in hexadecimal.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or is not the one that was shipped.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise OSError(f"cannot read {path} ({error}): reinstall aebook") from error
-    if sha256(data) != SHIPPED[name]:
+    if sha256(data) != digest:
         raise OSError(
             f"{path} is damaged: its SHA-256 is {sha256(data)}, "
-            f"but the file that ships has {SHIPPED[name]}: reinstall aebook"
+            f"but the file that ships has {digest}: reinstall aebook"
         )
     return data
 
@@ -234,7 +256,7 @@ def load(archive: Archive, name: str) -> bytes:
         for, why each place failed, and what to do.
     """
     reasons = []
-    for folder in _local_folders(archive):
+    for folder in local_folders(archive):
         try:
             return read_local(folder, name, archive.checksums[name])
         except FileNotFoundError as error:
@@ -246,15 +268,21 @@ def load(archive: Archive, name: str) -> bytes:
     try:
         return _fetch(archive, name)
     except _UNREADABLE as error:  # requests' exceptions are OSErrors, pooch's are ValueErrors
-        target = _cache_folder(archive) / name
+        target = cache_folder(archive) / name
         state = "a damaged or partial copy" if target.is_file() else "no copy"
         reasons.append(f"{target.parent} has {state} of {name}")
         reasons.append(f"{archive.url}{name} could not be fetched: {error}")
         raise ConnectionError(_explain(archive, name, reasons)) from error
 
 
-def _local_folders(archive: Archive) -> Iterator[Path]:
-    """Yield the folders that this package reads but never writes."""
+def local_folders(archive: Archive) -> Iterator[Path]:
+    """Yield the folders that this package reads but never writes.
+
+    Parameters
+    ----------
+    archive
+        The data set.
+    """
     if named := os.environ.get("AEBOOK_DATA"):
         yield Path(named).expanduser() / archive.folder
         yield Path(named).expanduser()
@@ -269,9 +297,26 @@ def _pooch() -> ModuleType:
     return pooch
 
 
-def _cache_folder(archive: Archive) -> Path:
+def cache_folder(archive: Archive) -> Path:
+    """Return the folder for what was downloaded of an archive.
+
+    Parameters
+    ----------
+    archive
+        The data set.
+    """
     root = os.environ.get("AEBOOK_CACHE") or _pooch().os_cache("aebook")
     return Path(root).expanduser() / archive.folder
+
+
+def downloader() -> Any:
+    """Return pooch's downloader, with our patience: called with an address and a file."""
+    return _pooch().HTTPDownloader(
+        timeout=TIMEOUT,
+        progressbar=sys.stderr.isatty(),
+        # pooch leaves the connection open when the server answers with an error.
+        hooks={"response": lambda response, **_: None if response.ok else response.close()},
+    )
 
 
 def _fetch(archive: Archive, name: str) -> bytes:
@@ -282,18 +327,12 @@ def _fetch(archive: Archive, name: str) -> bytes:
     """
     pooch = _pooch()
     fetcher = pooch.create(
-        path=_cache_folder(archive),
+        path=cache_folder(archive),
         base_url=archive.url,
         registry={name: f"sha256:{archive.checksums[name].compressed}"},
         retry_if_failed=RETRIES,
     )
-    downloader = pooch.HTTPDownloader(
-        timeout=TIMEOUT,
-        progressbar=sys.stderr.isatty(),
-        # pooch leaves the connection open when the server answers with an error.
-        hooks={"response": lambda response, **_: None if response.ok else response.close()},
-    )
-    return gzip.decompress(Path(fetcher.fetch(name, downloader=downloader)).read_bytes())
+    return gzip.decompress(Path(fetcher.fetch(name, downloader=downloader())).read_bytes())
 
 
 def _explain(archive: Archive, name: str, reasons: list[str]) -> str:

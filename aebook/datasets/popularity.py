@@ -1,7 +1,6 @@
 """Posts and articles with how often they were passed on: counts in the order of time."""
 
 import io
-import os
 import warnings
 import zipfile
 import zlib
@@ -215,7 +214,7 @@ def online_news() -> Posts:
         except (OSError, ValueError) as error:
             reasons.append(f"{path}: {error}")
             warnings.warn(f"{path}: {error}: looking elsewhere", stacklevel=2)
-    target = files._cache_folder(NEWS) / NEWS_ZIP
+    target = files.cache_folder(NEWS) / NEWS_ZIP
     for _ in range(1 + files.RETRIES):
         try:
             data = _download(f"{NEWS.url}{NEWS_ZIP}")
@@ -297,18 +296,11 @@ def _whole(rows: np.ndarray) -> np.ndarray:
 
 def _news_copies() -> Iterator[Path]:
     """Yield the copies on this machine, the cached one last."""
-    for folder in (*files._local_folders(NEWS), files._cache_folder(NEWS)):
+    for folder in (*files.local_folders(NEWS), files.cache_folder(NEWS)):
         yield from (path for name in NEWS_NAMES if (path := folder / name).is_file())
 
 
 def _download(url: str) -> bytes:
-    pooch = files._pooch()
-    fetch = pooch.HTTPDownloader(
-        timeout=files.TIMEOUT,
-        progressbar=os.isatty(2),
-        # pooch leaves the connection open when the server answers with an error
-        hooks={"response": lambda response, **_: None if response.ok else response.close()},
-    )
     buffer = io.BytesIO()
-    fetch(url, buffer, None)
+    files.downloader()(url, buffer, None)
     return buffer.getvalue()

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from aebook import corruptions, variants
 from aebook._internal.checks import check_arguments
 from aebook._internal.randomness import seeded
-from aebook.applications.anomaly.pieces import in_pieces
 from aebook.core import Objective
 from aebook.distances import Gaussian, bernoulli
 from aebook.training.history import History
 from aebook.training.loop import fit
+from aebook.training.pieces import in_pieces
 from aebook.training.schedules import constant
 
 __all__ = ["NetworkEstimator", "Table", "hidden_layers", "make_objective", "unit_interval"]

@@ -22,8 +22,8 @@ from aebook import bottlenecks, distances, recurrent
 from aebook.boltzmann.rbm import RBM
 from aebook.concrete import ConcreteSelector
 from aebook.core import Autoencoder
-from aebook.networks import Chain, Standardised, _Transposed
-from aebook.sparse import SparseLinear, _SparseTied, _UnitColumns
+from aebook.networks import Chain, Standardised, Transposed
+from aebook.sparse import SparseLinear, SparseTransposed, UnitColumns
 
 __all__ = ["KINDS", "build", "describe", "tensors"]
 
@@ -50,15 +50,15 @@ KINDS: dict[str, type[nn.Module]] = {
     "aebook.distances.Gaussian": distances.Gaussian,
     "aebook.networks.Chain": Chain,
     "aebook.networks.Standardised": Standardised,
-    "aebook.networks.Transposed": _Transposed,
+    "aebook.networks.Transposed": Transposed,
     "aebook.boltzmann.RBM": RBM,
     "aebook.recurrent.Decoder": recurrent.Decoder,
     "aebook.recurrent.Encoder": recurrent.Encoder,
     "aebook.sparse.SparseLinear": SparseLinear,
-    "aebook.sparse.SparseTransposed": _SparseTied,
+    "aebook.sparse.SparseTransposed": SparseTransposed,
 }
 _NAMES = {cls: name for name, cls in KINDS.items()}
-_TIED = (_Transposed, _SparseTied)
+_TIED = (Transposed, SparseTransposed)
 _CONTAINERS = (Autoencoder, Chain, nn.Sequential)
 
 # levels of containers within containers; Python's own limit would be reached at some hundreds
@@ -194,7 +194,7 @@ def _describe(module: nn.Module, path: str, seen: dict[nn.Module, str]) -> dict[
     if columns is not None:
         node["unit_columns"] = columns
     if isinstance(module, _TIED):
-        (source,) = module._source
+        source = module.source
         if source not in seen:
             raise ValueError(
                 f"got a decoder whose {path or 'layer'} is tied to a layer that is not part of "
@@ -241,13 +241,13 @@ def _build(
         source = built[node["source"]]
         # next to its weight, which is real if the layer is in a part that was given
         with source.weight.device:
-            module: nn.Module = _Transposed(source, **arguments)
-        if cls is _SparseTied:
-            module = _SparseTied(module)
+            module: nn.Module = Transposed(source, **arguments)
+        if cls is SparseTransposed:
+            module = SparseTransposed(module)
     else:
         module = cls(**arguments)
     if "unit_columns" in node:
-        parametrize.register_parametrization(module, "weight", _UnitColumns(node["unit_columns"]))
+        parametrize.register_parametrization(module, "weight", UnitColumns(node["unit_columns"]))
     # containers are not among them: layers within layers that are the same would grow without end
     built[path] = module
     return module
@@ -290,7 +290,7 @@ def _unit_columns(module: nn.Module) -> int | None:
     if not parametrize.is_parametrized(module):
         return None
     lists = dict(module.parametrizations.items())
-    if lists.keys() == {"weight"} and [type(p) for p in lists["weight"]] == [_UnitColumns]:
+    if lists.keys() == {"weight"} and [type(p) for p in lists["weight"]] == [UnitColumns]:
         return lists["weight"][0].along
     return None
 

@@ -19,7 +19,7 @@ from aebook._internal.checks import need
 from aebook._internal.files import replace
 from aebook.bottlenecks import TopK
 from aebook.core import Autoencoder
-from aebook.sparse import SparseLinear, _SparseTied
+from aebook.sparse import SparseLinear, SparseTransposed
 
 __all__ = ["export"]
 
@@ -111,8 +111,8 @@ def _unrolled(module: nn.Module) -> nn.Module:
         setattr(module, name, _unrolled(child))
     if isinstance(module, TopK):
         return _FixedTopK(module)
-    if isinstance(module, SparseLinear | _SparseTied):
-        rows = module._source[0].weight if isinstance(module, _SparseTied) else module.weight
+    if isinstance(module, SparseLinear | SparseTransposed):
+        rows = module.source.weight if isinstance(module, SparseTransposed) else module.weight
         dense = nn.Linear(*rows.shape, bias=module.bias is not None, dtype=rows.dtype)
         dense.weight = nn.Parameter(rows.detach().T)
         dense.bias = module.bias

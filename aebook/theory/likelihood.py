@@ -18,17 +18,20 @@ from torch import Tensor, nn
 from aebook._internal.checks import whole
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass, _layers
+from aebook.core import Autoencoder, Loss, Objective, Pass
 from aebook.distances import bernoulli, squared_error
 from aebook.penalties import kl_to_prior
 
 __all__ = [
     "ImportanceWeighted",
     "active_units",
+    "draws",
     "elbo",
     "importance_weighted_bound",
     "interpolate",
+    "posterior_of",
     "sample",
+    "weighted_bound",
 ]
 
 
@@ -61,9 +64,9 @@ def elbo(objective: Objective, x: Tensor, samples: int = 1, *, seed: int = 0) ->
     ValueError
         If the code has no posterior, or the distance is no likelihood of such messages.
     """
-    with _posterior(objective, x, samples, seed) as posterior:
+    with posterior_of(objective, x, samples, seed) as posterior:
         total = -posterior.kl()
-        for _, distance in _draws(objective, posterior, x, samples, chunk=2048):
+        for _, distance in draws(objective, posterior, x, samples, chunk=2048):
             total = total - distance.sum(0) / samples
     return total
 
@@ -92,8 +95,8 @@ def importance_weighted_bound(
         One value a message, (B,).
     """
     chunk = whole("chunk", chunk)
-    with _posterior(objective, x, samples, seed) as posterior:
-        return _weighted(objective, posterior, x, samples, chunk)
+    with posterior_of(objective, x, samples, seed) as posterior:
+        return weighted_bound(objective, posterior, x, samples, chunk)
 
 
 class ImportanceWeighted(nn.Module):
@@ -129,8 +132,7 @@ class ImportanceWeighted(nn.Module):
         """The loss of a batch: ``"bound"``, negative, and the penalties other than the KL."""
         objective, model = self.objective, self.objective.model
         target = x if target is None else target
-        corrupted = x if objective.corruption is None else objective.corruption(x)
-        activations = _layers(model.encoder, corrupted)
+        corrupted, activations = objective.encoded(x)
         posterior = model.bottleneck.posterior(activations[-1])
         z = torch.stack([posterior.sample() for _ in range(self.samples)])
         reconstruction, distance = _decoded(objective, z, target)
@@ -226,8 +228,14 @@ def active_units(model: Autoencoder, x: Tensor, threshold: float = 0.01) -> int:
 
 
 @contextlib.contextmanager
-def _posterior(objective: Objective, x: Tensor, samples: int, seed: int) -> Iterator[Posterior]:
-    """The posterior of a batch, and evaluation mode, seed and no gradients while it is used."""
+def posterior_of(objective: Objective, x: Tensor, samples: int, seed: int) -> Iterator[Posterior]:
+    """The posterior of a batch, and evaluation mode, seed and no gradients while it is used.
+
+    Parameters
+    ----------
+    objective, x, samples, seed
+        As in :func:`elbo`; what makes no sense together is refused here.
+    """
     _check(objective, samples)
     if not x.isfinite().all():
         raise ValueError("the messages have NaN or infinite values; expected finite ones")
@@ -246,10 +254,22 @@ def _posterior(objective: Objective, x: Tensor, samples: int, seed: int) -> Iter
         objective.train(was)
 
 
-def _draws(
+def draws(
     objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Codes (K', B, ...) and distances (K', B), again and again until K codes were drawn."""
+    """Codes (K', B, ...) and distances (K', B), again and again until K codes were drawn.
+
+    Parameters
+    ----------
+    objective, x
+        As in :func:`elbo`.
+    posterior
+        Where codes are drawn from, of :func:`posterior_of` or any other.
+    samples
+        K.
+    chunk
+        How many codes are decoded at once; the noise does not depend on it.
+    """
     at_once = max(1, chunk // max(1, len(x)))
     for done in range(0, int(samples), at_once):
         # each code by itself, so that the noise does not depend on the chunk
@@ -258,12 +278,18 @@ def _draws(
         yield z, torch.cat([_decoded(objective, *piece)[1] for piece in pieces], dim=1)
 
 
-def _weighted(
+def weighted_bound(
     objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
 ) -> Tensor:
-    """The importance-weighted bound with codes drawn from a posterior, (B,)."""
+    """The importance-weighted bound with codes drawn from a posterior, (B,).
+
+    Parameters
+    ----------
+    objective, posterior, x, samples, chunk
+        As in :func:`draws`.
+    """
     total = torch.full_like(posterior.kl(), -math.inf)
-    for z, distance in _draws(objective, posterior, x, samples, chunk):
+    for z, distance in draws(objective, posterior, x, samples, chunk):
         weights = posterior.log_ratio(z) - distance
         total = torch.logaddexp(total, weights.logsumexp(0))
     return total - math.log(samples)

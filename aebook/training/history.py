@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from aebook.core import Loss
@@ -66,12 +65,6 @@ class History:
                 f" (best {best:.4g} in epoch {self.best_epoch})"
             )
         return f"History({text})"
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the loss against the epochs; see :func:`aebook.plots.curves`."""
-        from aebook.plots import curves
-
-        return curves(self, ax=ax)
 
     def append(
         self,

@@ -30,10 +30,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from aebook._internal.checks import check_arguments, number, one_of
-from aebook.applications.anomaly.pieces import in_pieces
 from aebook.core import Objective
 from aebook.training.batches import Batches
 from aebook.training.loop import fit
+from aebook.training.pieces import in_pieces
 
 __all__ = ["Decomposition", "decompose", "group_soft_threshold", "soft_threshold"]
 

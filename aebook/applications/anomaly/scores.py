@@ -32,16 +32,16 @@ from torch import Tensor
 
 from aebook._internal.checks import as_array, check_arguments
 from aebook._internal.randomness import seeded
-from aebook.applications.anomaly.pieces import (
+from aebook.applications.anomaly.posteriors import (
     Shared,
     finite,
-    in_pieces,
     mean_distance,
     with_posterior,
 )
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
-from aebook.theory.likelihood import _weighted
+from aebook.theory.likelihood import weighted_bound
+from aebook.training.pieces import in_pieces
 from aebook.training.schedules import cosine
 
 __all__ = [
@@ -178,7 +178,7 @@ def negative_log_likelihood(
     """
 
     def score(piece: Tensor, q: Posterior) -> Tensor:
-        return -_weighted(objective, q, piece, samples, chunk)
+        return -weighted_bound(objective, q, piece, samples, chunk)
 
     return with_posterior(objective, x, samples, seed, chunk, score)
 

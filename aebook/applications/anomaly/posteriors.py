@@ -1,4 +1,4 @@
-"""How scores are computed: a few messages at a time, each as if it were alone."""
+"""How scores are computed: each message as if it were alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 
 from aebook._internal.checks import check_arguments
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
-from aebook.theory.likelihood import _draws, _posterior
-from aebook.training.batches import Batches
+from aebook.theory.likelihood import draws, posterior_of
+from aebook.training.pieces import in_pieces
 
-__all__ = ["Shared", "finite", "in_pieces", "mean_distance", "with_posterior"]
+__all__ = ["Shared", "finite", "mean_distance", "with_posterior"]
 
 
 class Shared(Posterior):
@@ -23,25 +23,6 @@ class Shared(Posterior):
     def sample(self) -> Tensor:
         """Draw z = μ + σ ε, the same ε for each message."""
         return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean[:1])
-
-
-def in_pieces(
-    objective: nn.Module, x: ArrayLike, chunk: int, score: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Apply a function to a few messages at a time, in evaluation mode, without gradients."""
-    check_arguments(chunk=chunk)
-    if not all(p.isfinite().all() for p in objective.parameters()):
-        raise ValueError("the model has weights that are NaN or infinite, expected finite ones")
-    weight = next(objective.parameters())
-    kind = {"dtype": weight.dtype, "device": weight.device}
-    was = objective.training
-    objective.eval()
-    try:
-        with torch.no_grad():
-            pieces = Batches(x, None, shuffle=False, default=int(chunk), **kind)
-            return torch.cat([score(piece) for piece, _ in pieces])
-    finally:
-        objective.train(was)
 
 
 def with_posterior(
@@ -56,7 +37,7 @@ def with_posterior(
     check_arguments(seed=seed)
 
     def seeded_score(piece: Tensor) -> Tensor:
-        with _posterior(objective, piece, samples, seed) as q:
+        with posterior_of(objective, piece, samples, seed) as q:
             return finite(score(piece, Shared(*q)))
 
     return in_pieces(objective, x, chunk, seeded_score)
@@ -72,4 +53,4 @@ def mean_distance(
     objective: Objective, x: Tensor, q: Posterior, samples: int, chunk: int
 ) -> Tensor:
     """The mean of -log p(x|z) over codes drawn from q, (B,)."""
-    return sum(d.sum(0) for _, d in _draws(objective, q, x, samples, chunk)) / samples
+    return sum(d.sum(0) for _, d in draws(objective, q, x, samples, chunk)) / samples
