@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook import processes as parallel
+from aebook import processes
 from aebook._internal.checks import whole, whole_numbers
 
 __all__ = ["Chain", "Standardised", "Transposed", "convolutional", "mlp", "tied_decoder"]
@@ -103,7 +103,7 @@ class Standardised(nn.BatchNorm1d):
 
     def forward(self, h: Tensor) -> Tensor:
         """Standardised activities, (B, width)."""
-        if self.training and parallel.is_shared():
+        if self.training and processes.is_shared():
             return self._over_processes(h)
         if self.training and len(h) > 1:
             return super().forward(h)
@@ -111,9 +111,9 @@ class Standardised(nn.BatchNorm1d):
 
     def _over_processes(self, h: Tensor) -> Tensor:
         """The same for a batch of which other processes have parts."""
-        mean = parallel.average(h.mean(0), len(h))
-        variance = parallel.average((h - mean).square().mean(0), len(h))
-        samples = parallel.total(len(h), h.device)
+        mean = processes.average(h.mean(0), len(h))
+        variance = processes.average((h - mean).square().mean(0), len(h))
+        samples = processes.total(len(h), h.device)
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)

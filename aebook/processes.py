@@ -28,9 +28,11 @@ __all__ = [
     "gather",
     "group",
     "is_shared",
+    "members",
     "same_buffers",
     "shared_batch",
     "stream_seed",
+    "together",
     "total",
     "weight",
 ]
@@ -48,7 +50,9 @@ class Group(NamedTuple):
 #: A process that shares its work with no other.
 ALONE = Group()
 
-_shared = False
+# with whom this process works just now, and whether on the same batch
+_members = ALONE
+_sharing = False
 
 
 def group() -> Group:
@@ -75,35 +79,57 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def stream_seed(seed: int, rank: int) -> int:
-    """The seed of a process's own noise: that of the run alone for the first, others apart.
+@contextlib.contextmanager
+def together(members: Group | None = None) -> Iterator[Group]:
+    """Within it, this process shares its work with the others: :func:`aebook.fit` is such a place.
+
+    Parameters
+    ----------
+    members
+        The processes; the default is those of :func:`group`.
+    """
+    global _members
+    before, _members = _members, group() if members is None else members
+    try:
+        yield _members
+    finally:
+        _members = before
+
+
+def members() -> Group:
+    """The processes with which this one shares its work just now; outside of a run, it alone."""
+    return _members
+
+
+def stream_seed(seed: int, number: int) -> int:
+    """The seed of one of a run's streams of random numbers: number 0 has the run's own.
 
     Parameters
     ----------
     seed
         The run's seed.
-    rank
-        The process, from 0.
+    number
+        Which stream: a process's rank for its noise, an epoch for the order of the samples.
     """
-    if rank == 0:
+    if number == 0:
         return seed
-    return int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextlib.contextmanager
-def shared_batch(members: Group) -> Iterator[None]:
+def shared_batch() -> Iterator[None]:
     """Within it, :func:`average` is over the parts of all processes."""
-    global _shared
-    before, _shared = _shared, members.size > 1
+    global _sharing
+    before, _sharing = _sharing, _members.size > 1
     try:
         yield
     finally:
-        _shared = before
+        _sharing = before
 
 
 def is_shared() -> bool:
     """Whether what is computed now belongs to a batch that other processes have parts of."""
-    return _shared
+    return _sharing
 
 
 def average(mean: Tensor, samples: int) -> Tensor:
@@ -119,7 +145,7 @@ def average(mean: Tensor, samples: int) -> Tensor:
     samples
         :math:`n_r`, how many that part has.
     """
-    if not _shared:
+    if not _sharing:
         return mean
     wide = mean if mean.dtype == torch.float64 else mean.float()
     count = wide.new_tensor([float(samples)])
@@ -156,7 +182,7 @@ def total(samples: int, device: torch.device) -> Tensor:
     return count
 
 
-def weight(samples: int, members: Group, device: torch.device) -> Tensor:
+def weight(samples: int, device: torch.device) -> Tensor:
     r"""What a process's mean loss counts, :math:`R\, n_r / \sum_r n_r`.
 
     DistributedDataParallel averages gradients over R processes as if each had as many samples.
@@ -165,58 +191,50 @@ def weight(samples: int, members: Group, device: torch.device) -> Tensor:
     ----------
     samples
         :math:`n_r`, how many this process has.
-    members
-        The R processes.
     device
         Where the weight will be.
     """
-    return members.size * samples / total(samples, device)
+    return _members.size * samples / total(samples, device)
 
 
-def gather(value: Any, members: Group) -> list[Any]:
+def gather(value: Any) -> list[Any]:
     """The values of all processes, in the order of their ranks.
 
     Parameters
     ----------
     value
         This process's; anything that can be pickled.
-    members
-        The processes.
     """
-    if members.size == 1:
+    if _members.size == 1:
         return [value]
-    values = [None] * members.size
+    values = [None] * _members.size
     dist.all_gather_object(values, value)
     return values
 
 
-def broadcast(value: Any, members: Group) -> Any:
+def broadcast(value: Any) -> Any:
     """The value of the first process.
 
     Parameters
     ----------
     value
         What this process would say; anything that can be pickled.
-    members
-        The processes.
     """
-    if members.size == 1:
+    if _members.size == 1:
         return value
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
 
 
-def same_buffers(module: nn.Module, members: Group) -> None:
+def same_buffers(module: nn.Module) -> None:
     """Give all processes the first one's buffers: running statistics of its part of the data.
 
     Parameters
     ----------
     module
         Whose buffers are written over.
-    members
-        The processes.
     """
-    if members.size > 1:
+    if _members.size > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)

@@ -1,4 +1,4 @@
-"""What the processes of tests/test_parallel.py do; run by torchrun, one job a run.
+"""What the processes of tests/test_processes.py do; run by torchrun, one job a run.
 
 torchrun --nproc-per-node 2 tests/parallel_worker.py JOB FOLDER
 """
@@ -15,8 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset
 
 import aebook
-from aebook import processes as parallel
-from aebook import variants
+from aebook import processes, variants
 from aebook.bottlenecks import Gaussian
 from aebook.recurrent import PADDING, Decoder, Encoder
 from aebook.training import checkpoints
@@ -111,10 +110,15 @@ def without_chance(function, *arguments):
         torch.randn_like, torch.rand_like = before
 
 
+def gathered(value):
+    with processes.together():
+        return processes.gather(value)
+
+
 def gradients(folder):
-    members = parallel.group()
+    members = processes.group()
     found = {name: without_chance(one_step, name) for name in OBJECTIVES}
-    everywhere = parallel.gather({n: f["state"] for n, f in found.items()}, members)
+    everywhere = gathered({n: f["state"] for n, f in found.items()})
     for name in OBJECTIVES:
         for state in everywhere[1:]:
             for key, value in state[name].items():
@@ -134,9 +138,9 @@ def noise(members):
     torch.manual_seed(members.rank)  # even if the caller's weights are not
     objective = variants.denoising((6, 3), corrupt).double()
     aebook.fit(objective, X, epochs=3, batch_size=4)
-    draws = parallel.gather(drawn, members)
+    draws = gathered(drawn)
     assert len(set(draws[0]) & set(draws[1])) == 0
-    weights = parallel.gather([p.detach() for p in objective.parameters()], members)
+    weights = gathered([p.detach() for p in objective.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
@@ -162,7 +166,7 @@ def sources(members):
     seen = []
     objective = variants.linear((6, 2)).double()
     aebook.fit(objective, Rows(seen), epochs=2, batch_size=4)
-    everywhere = parallel.gather(seen, members)
+    everywhere = gathered(seen)
     assert sorted(everywhere[0] + everywhere[1]) == sorted(2 * list(range(N)))
     assert everywhere[0][:7] != sorted(everywhere[0][:7])
     aebook.fit(objective, Stream(), epochs=2, batch_size=4, validation=Stream())
@@ -195,7 +199,7 @@ def resumable(objective, path, at=2.0):
 
 def resume(folder):
     """An interrupted run ends as one that was not, on each process, with one file written."""
-    members, writes = parallel.group(), []
+    members, writes = processes.group(), []
     write = checkpoints.write
     checkpoints.write = lambda *arguments: (writes.append(1), write(*arguments))
 
@@ -216,14 +220,14 @@ def resume(folder):
 
 def together(folder):
     gradients(folder)
-    noise(parallel.group())
-    sources(parallel.group())
+    noise(processes.group())
+    sources(processes.group())
     resume(folder)
 
 
 def killed(folder):
     """One process dies in the middle."""
-    members = parallel.group()
+    members = processes.group()
 
     def anneal(objective, t):
         if members.rank == 1 and t >= 0.5:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, IterableDataset
 
 import aebook
-from aebook import processes as parallel
-from aebook.processes import Group
+from aebook import processes
+from aebook.processes import ALONE, Group
 from aebook.training.batches import Batches
 
 with pytest.MonkeyPatch.context() as patch:
@@ -79,18 +79,12 @@ def test_a_killed_process_ends_the_run_with_an_error(tmp_path):
 
 
 def divided(data, batch_size, size, *, shuffle=True, default=4):
-    return [
-        Batches(
-            data,
-            batch_size,
-            shuffle=shuffle,
-            default=default,
-            dtype=torch.float32,
-            device=torch.device("cpu"),
-            members=Group(rank, size),
-        )
-        for rank in range(size)
-    ]
+    kind = {"dtype": torch.float32, "device": torch.device("cpu")}
+    made = []
+    for rank in range(size):
+        with processes.together(Group(rank, size)):
+            made.append(Batches(data, batch_size, shuffle=shuffle, default=default, **kind))
+    return made
 
 
 class Items(Dataset):
@@ -174,17 +168,32 @@ def test_fewer_samples_than_processes_are_refused(form):
 
 
 def test_alone_nothing_is_averaged_over_others():
-    assert parallel.group() == parallel.ALONE
+    assert processes.group() == ALONE
     mean = torch.rand(3)
-    assert parallel.average(mean, 5) is mean
-    with parallel.shared_batch(parallel.ALONE):
-        assert not parallel.is_shared()
-    assert parallel.gather("a", parallel.ALONE) == ["a"]
-    assert parallel.broadcast("a", parallel.ALONE) == "a"
+    assert processes.average(mean, 5) is mean
+    with processes.together() as members, processes.shared_batch():
+        assert members == ALONE
+        assert not processes.is_shared()
+        assert processes.gather("a") == ["a"]
+        assert processes.broadcast("a") == "a"
+
+
+def test_work_is_shared_within_a_run_and_nowhere_else():
+    def run():
+        with processes.together(Group(1, 3)):
+            assert processes.members() == (1, 3)
+            with processes.shared_batch():
+                assert processes.is_shared()
+            assert not processes.is_shared()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        run()
+    assert processes.members() == ALONE
 
 
 def test_noise_of_processes_and_seeds_does_not_coincide():
-    assert [parallel.stream_seed(seed, 0) for seed in range(5)] == list(range(5))
-    seeds = {parallel.stream_seed(seed, rank) for seed in range(30) for rank in range(30)}
+    assert [processes.stream_seed(seed, 0) for seed in range(5)] == list(range(5))
+    seeds = {processes.stream_seed(seed, rank) for seed in range(30) for rank in range(30)}
     assert len(seeds) == 900
     assert all(0 <= seed < 2**63 for seed in seeds)

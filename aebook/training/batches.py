@@ -12,8 +12,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
 
+from aebook import processes
 from aebook._internal.checks import check_arguments
-from aebook.processes import ALONE, Group
 
 __all__ = ["Batches", "Data"]
 
@@ -43,10 +43,12 @@ class Batches:
         The batch size that None means.
     dtype, device
         Floating-point messages are converted to this; integers stay.
-    members
-        The processes that share the work. In training (``shuffle``) each gets a part of every
-        batch, the same number of batches for all; else each gets whole batches in turn. A
-        ``DataLoader`` for training then needs a ``DistributedSampler``.
+
+    Notes
+    -----
+    Processes that work together (:func:`aebook.processes.together`) divide the data. In training
+    (``shuffle``) each gets a part of every batch, the same number of batches for all; else each
+    gets whole batches in turn. A ``DataLoader`` for training then needs a ``DistributedSampler``.
     """
 
     def __init__(
@@ -58,12 +60,12 @@ class Batches:
         default: int,
         dtype: torch.dtype,
         device: torch.device,
-        members: Group = ALONE,
     ) -> None:
         check_arguments(batch_size=batch_size)
         batch_size = None if batch_size is None else int(batch_size)
         self.shuffle, self.dtype, self.device = shuffle, dtype, device
         # where processes have to agree on the order, this number decides it
+        members = processes.members()
         self.members, self.key = members, 0
         self.tensors: tuple[Tensor | _Lazy, ...] | None = None
         self.loader: DataLoader | None = None

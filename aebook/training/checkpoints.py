@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from aebook._internal.files import remove_unfinished, replace
 from aebook._internal.randomness import random_state, set_random_state
 from aebook.core import Objective
-from aebook.processes import ALONE, Group, broadcast, gather
+from aebook.processes import broadcast, gather, members
 from aebook.training.history import History
 
 __all__ = ["Resumable", "read", "write"]
@@ -74,12 +74,11 @@ class Resumable:
         patience: int | None,
         checkpoint: str | os.PathLike[str] | None,
         settings: dict[str, Any],
-        members: Group = ALONE,
     ) -> None:
         self.objective, self.optimiser, self.scaler = objective, optimiser, scaler
         self.device, self.patience = device, patience
         self.path = None if checkpoint is None else Path(checkpoint)
-        self.settings, self.members = settings, members
+        self.settings, self.members = settings, members()
         self.history = History()
         self.best: dict[str, Tensor] | None = None
         if self.path is not None and not self.path.parent.is_dir():
@@ -92,7 +91,7 @@ class Resumable:
         if self.path is None:
             return
         # each process has a stream of noise of its own
-        random = gather(random_state(self.device), self.members)
+        random = gather(random_state(self.device))
         if self.members.rank == 0:
             write(
                 self.path,
@@ -116,7 +115,7 @@ class Resumable:
             remove_unfinished(self.path)
             content = self.path.read_bytes() if self.path.exists() else None
         # the file is there for the first process, and perhaps on its machine alone
-        content = broadcast(content, self.members)
+        content = broadcast(content)
         if content is None:
             return self.history
         state = read(self.path, content)

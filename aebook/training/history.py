@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aebook.core import Loss
-from aebook.processes import ALONE, Group, gather
+from aebook.processes import gather
 
 __all__ = ["History", "Mean"]
 
@@ -91,12 +91,10 @@ class Mean:
     ----------
     epoch
         Number of the epoch, from 0, for the message when they do not.
-    members
-        The processes that have parts of the samples.
     """
 
-    def __init__(self, epoch: int | None, members: Group = ALONE) -> None:
-        self.epoch, self.members = epoch, members
+    def __init__(self, epoch: int | None) -> None:
+        self.epoch = epoch
         self.sums: dict[str, float] = {}
         self.count = 0
         self.waiting: list[tuple[int, dict[str, Tensor]]] = []
@@ -116,7 +114,7 @@ class Mean:
     def value(self) -> dict[str, float]:
         """Mean of ``"loss"`` and of each term, over all processes."""
         self._read()
-        parts = gather((self.sums, self.count), self.members)
+        parts = gather((self.sums, self.count))
         count = sum(samples for _, samples in parts)
         terms: dict[str, float] = {}
         for sums, _ in parts:

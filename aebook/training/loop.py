@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from aebook import processes as parallel
+from aebook import processes
 from aebook._internal.checks import check_arguments
 from aebook._internal.randomness import seeded
 from aebook.core import Loss, Objective
@@ -28,6 +28,7 @@ from aebook.training.schedules import Schedule, constant, one_cycle
 __all__ = ["evaluate", "fit"]
 
 
+@processes.together()
 def fit(
     objective: Objective,
     data: Data,
@@ -147,9 +148,9 @@ def fit(
     if not parameters:
         raise ValueError("got an objective with no parameter to train")
 
-    members = parallel.group()
+    members = processes.members()
     home, device, dtype = parameters[0].device, _device(device), parameters[0].dtype
-    kind = {"dtype": dtype, "device": device, "members": members}
+    kind = {"dtype": dtype, "device": device}
     batches = Batches(data, batch_size, shuffle=True, default=64, **kind)
     held_out = None
     if validation is not None:
@@ -158,7 +159,7 @@ def fit(
     if schedule is None:
         schedule = constant if steps is None else one_cycle
 
-    noise = parallel.stream_seed(seed, members.rank)
+    noise = processes.stream_seed(seed, members.rank)
     with _on(objective, device, home), seeded(noise, device):
         optimiser = _make(optimizer, parameters, lr, device)
         # float16 has too few exponents for gradients; they are scaled up and back down
@@ -185,9 +186,7 @@ def fit(
             settings["epochs"] = epochs
         if members.size > 1:
             settings["processes"] = members.size
-        state = Resumable(
-            objective, optimiser, scaler, device, patience, checkpoint, settings, members
-        )
+        state = Resumable(objective, optimiser, scaler, device, patience, checkpoint, settings)
         history = state.resume()
         # gradients that the caller left behind are not this run's
         optimiser.zero_grad()
@@ -198,8 +197,8 @@ def fit(
                     break
                 started = time.perf_counter()
                 objective.train()
-                batches.key = parallel.stream_seed(seed, epoch + 1)
-                mean = Mean(epoch, members)
+                batches.key = processes.stream_seed(seed, epoch + 1)
+                mean = Mean(epoch)
                 for step, (x, target) in enumerate(batches):
                     t = (epoch + (step / steps if steps else 0)) / epochs
                     for group in optimiser.param_groups:
@@ -207,11 +206,11 @@ def fit(
                     if anneal is not None:
                         anneal(objective, t)
 
-                    with _autocast(device, precision), parallel.shared_batch(members):
+                    with _autocast(device, precision), processes.shared_batch():
                         loss = run(x, target)
                     total = loss.total
                     if members.size > 1:
-                        total = total * parallel.weight(len(x), members, device)
+                        total = total * processes.weight(len(x), device)
                     scaler.scale(total).backward()
                     if clip is not None:
                         scaler.unscale_(optimiser)
@@ -222,7 +221,7 @@ def fit(
                     mean.add(loss, len(x))
 
                 terms, checked = mean.value(), {}
-                parallel.same_buffers(objective, members)
+                processes.same_buffers(objective)
                 if held_out is not None:
                     with _autocast(device, precision):
                         checked = _evaluate(objective, held_out, seed, epoch)
@@ -271,7 +270,7 @@ def _evaluate(
     objective: Objective, batches: Batches, seed: int, epoch: int | None
 ) -> dict[str, float]:
     objective.eval()
-    mean = Mean(epoch, batches.members)
+    mean = Mean(epoch)
     # the same noise at every call, and none of it taken from the training's stream
     with torch.no_grad(), seeded(seed, batches.device):
         for x, target in batches:
