@@ -2,6 +2,7 @@ r"""Bottlenecks b: what a code may be. Each maps the encoder's output to the cod
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ class TopK(nn.Module):
     ) -> None:
         super().__init__()
         one_of("by", by, ("value", "magnitude"))
+        _leave_to_python()
         self.by, self.alpha = by, number("alpha", alpha)
         self.register_buffer("k", torch.tensor(whole("k", k)))
 
@@ -45,8 +47,6 @@ class TopK(nn.Module):
         """
         self.k.fill_(whole("k", k))
 
-    # which units win is not known before, so a compiler has nothing to fuse here
-    @torch.compiler.disable
     def forward(self, h: Tensor) -> Tensor:
         """The code, (B, n), with k entries of each row of ``h`` (B, n) and zeros."""
         kept = self.top(h)
@@ -64,6 +64,13 @@ class TopK(nn.Module):
     def extra_repr(self) -> str:
         """What ``print`` shows between the brackets."""
         return f"k={int(self.k)}, by={self.by!r}, alpha={self.alpha}"
+
+
+@functools.cache
+def _leave_to_python() -> None:
+    # which units win is not known before, so a compiler has nothing to fuse there; said when the
+    # first one is made and not on import, since PyTorch then loads its compiler, for a second
+    TopK.forward = torch.compiler.disable(TopK.forward)
 
 
 class Posterior(NamedTuple):

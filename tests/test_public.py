@@ -126,6 +126,29 @@ def test_the_example_of_the_package_runs_as_written():
     assert len(given["history"]) == 1
 
 
+LOADED = """
+import sys, torch
+alone = set(sys.modules)
+import aebook
+assert not {m for m in sys.modules if m.startswith("aebook.")}, "a room before it is asked for"
+aebook.Objective, aebook.variants, aebook.fit, aebook.save, aebook.load
+new = set(sys.modules) - alone
+print(len(new) / len(alone), *sorted({m.partition(".")[0] for m in new} - {"aebook"}))
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_what_most_programs_need_is_loaded_quickly():
+    # modules and not seconds, which hang on the machine: they go hand in hand
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
+    )
+    (share, *packages), (compiler,) = (line.split() for line in done.stdout.splitlines())
+    assert float(share) < 0.3
+    assert compiler == "False"
+    assert not {"sklearn", "matplotlib", "pandas", "skimage", "tqdm"} & set(packages)
+
+
 SCRIPT = """
 import sys
 before = sys.stderr
