@@ -3,7 +3,7 @@ r"""Bottlenecks b: what a code may be. Each maps the encoder's output to the cod
 from __future__ import annotations
 
 import functools
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,10 @@ class TopK(nn.Module):
             raise ValueError(f"got k={k} for a code of {h.shape[-1]} units, expected at most that")
         return (h.abs() if self.by == "magnitude" else h).topk(k, dim=-1, sorted=False).indices
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"k": int(self.k), "by": self.by, "alpha": self.alpha}
+
     def extra_repr(self) -> str:
         """What ``print`` shows between the brackets."""
         return f"k={int(self.k)}, by={self.by!r}, alpha={self.alpha}"
@@ -106,6 +110,10 @@ class Gaussian(nn.Module):
     The encoder gives 2p numbers a sample: the p means, then the p logarithms of the variances. In
     training the code is a sample, in evaluation it is the mean, so that encoding is deterministic.
     """
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {}
 
     def posterior(self, h: Tensor) -> Posterior:
         """Split the encoder's output (B, 2p) into means and log-variances."""
@@ -166,6 +174,10 @@ class Binary(nn.Module):
         bits = mean.bernoulli() if self.kind == "bernoulli" else (h > 0).to(h.dtype)
         # the value is that of the bits, to the bit; the gradient is that of the mean
         return bits + (mean - mean.detach())
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"kind": self.kind, "sigma": self.sigma}
 
     def extra_repr(self) -> str:
         """What ``print`` shows between the brackets."""

@@ -21,6 +21,8 @@ The temperature is a buffer that the training loop sets, never ``forward``:
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -123,6 +125,14 @@ class ConcreteSelector(nn.Module):
         """Features that more than one node selects, in rising order; empty if there are none."""
         features, counts = self.selected.unique(return_counts=True)
         return features[counts > 1]
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "m": self.logits.shape[1],
+            "k": self.logits.shape[0],
+            "temperature": float(self.temperature),
+        }
 
     def extra_repr(self) -> str:
         """What ``print`` shows between the brackets."""

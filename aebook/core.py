@@ -15,7 +15,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,10 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.bottleneck = nn.Identity() if bottleneck is None else bottleneck
         self.decoder = decoder
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {}
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes :math:`z = b(E_φ(x))` of a batch of messages (B, ...)."""

@@ -9,7 +9,7 @@ be compared between models.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +113,10 @@ class Gaussian(nn.Module):
             variance = 0.9 * (2 * self.log_sigma).exp() + 0.1 * (2 * log_sigma).exp()
             self.log_sigma.copy_(variance.log() / 2)
         return _sum(squared / (2 * (2 * log_sigma).exp()) + log_sigma + math.log(2 * math.pi) / 2)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"sigma": self.sigma.item(), "kind": self.kind}
 
     def extra_repr(self) -> str:
         """What ``print`` shows between the brackets."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,10 @@ class Chain(nn.Sequential):
             return nn.Sequential(*list(self)[index])
         return super().__getitem__(index)
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"shape": self.shape}
+
     def _check_shape(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise ValueError(f"got {type(x).__name__}, expected a tensor: use torch.as_tensor(...)")
@@ -100,6 +105,10 @@ class Standardised(nn.BatchNorm1d):
 
     def __init__(self, width: int) -> None:
         super().__init__(width, affine=False)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"width": self.num_features}
 
     def forward(self, h: Tensor) -> Tensor:
         """Standardised activities, (B, width)."""
@@ -208,6 +217,10 @@ class Transposed(nn.Module):
     def source(self) -> nn.Linear:
         """The layer whose weight this one has."""
         return self._source[0]
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"bias": self.bias is not None}
 
     def forward(self, h: Tensor) -> Tensor:
         """Outputs (B, m) of activities (B, n)."""

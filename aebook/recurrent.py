@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,17 @@ class Encoder(nn.Module):
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.gru = nn.GRU(embedding, hidden, batch_first=True, bidirectional=bidirectional)
         self.to_code = _linear(hidden * (2 if bidirectional else 1), code)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "vocabulary": self.embedding.num_embeddings,
+            "code": self.to_code.out_features,
+            "embedding": self.embedding.embedding_dim,
+            "hidden": self.gru.hidden_size,
+            "bidirectional": self.gru.bidirectional,
+            "attention": self.attention,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes (B, p) of messages (B, T); with attention (B, T, p), zero after the end."""
@@ -148,6 +160,18 @@ class Decoder(nn.Module):
             self.query = _linear(hidden, code, bias=False)
             self.mix = _linear(code + hidden, hidden)
         self.logits = _linear(hidden, vocabulary)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "vocabulary": self.embedding.num_embeddings,
+            "code": self.from_code.in_features,
+            "length": self.length,
+            "embedding": self.embedding.embedding_dim,
+            "hidden": self.gru.hidden_size,
+            "attention": self.attention,
+            "forget": self.forget,
+        }
 
     def forward(self, z: Tensor, target: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) of a target (B, T), or without one the symbols (B, length) it writes.

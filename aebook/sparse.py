@@ -12,6 +12,8 @@ Stored by rows :math:`w_i` (n, m), the sum is what ``torch.nn.functional.embeddi
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -88,6 +90,14 @@ class SparseLinear(nn.Module):
         """Outputs (B, m) of codes (B, n): see :func:`sparse_linear`."""
         return sparse_linear(z, self.weight, self.bias)
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "n": self.weight.shape[0],
+            "m": self.weight.shape[1],
+            "bias": self.bias is not None,
+        }
+
     def extra_repr(self) -> str:
         """What ``print`` shows between the brackets."""
         n, m = self.weight.shape
@@ -112,6 +122,10 @@ class SparseTransposed(nn.Module):
     def source(self) -> nn.Linear:
         """The layer whose weight this one has."""
         return self._source[0]
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"bias": self.bias is not None}
 
     def forward(self, z: Tensor) -> Tensor:
         """Outputs (B, m) of codes (B, n): see :func:`sparse_linear`."""

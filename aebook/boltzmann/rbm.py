@@ -83,6 +83,15 @@ class RBM(nn.Module):
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "visible": len(self.visible_bias),
+            "hidden": len(self.hidden_bias),
+            "visible_units": self.visible_units,
+            "hidden_units": self.hidden_units,
+        }
+
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """:math:`E(v, h)` of pairs (B, visible) and (B, hidden), as (B,)."""
         own = units.log_factor(v, self.visible_bias, self.visible_units)

@@ -1,13 +1,15 @@
 """Architectures as plain values: from a model to a description, and back.
 
 A description is a tree of dictionaries with one node a module: its kind, the arguments that made
-it, its children in order. Kinds are the entries of :data:`KINDS` and nothing else, and arguments
-are numbers, strings and sequences of these, so a description cannot run code. A module of any other
-class is described by its name alone, and whoever builds the model gives it.
+it, its children in order. Kinds are PyTorch's layers in :data:`KINDS`, the classes of this package
+that state their ``arguments()``, and nothing else; arguments are numbers, strings and sequences of
+these, so a description cannot run code. A module of any other class is described by its name alone,
+and whoever builds the model gives it.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import numbers
 from collections import OrderedDict
@@ -18,17 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from aebook import bottlenecks, distances, recurrent
-from aebook.boltzmann.rbm import RBM
-from aebook.concrete import ConcreteSelector
 from aebook.core import Autoencoder
-from aebook.networks import Chain, Standardised, Transposed
-from aebook.sparse import SparseLinear, SparseTransposed, UnitColumns
+from aebook.networks import Chain, Transposed
+from aebook.sparse import SparseTransposed, UnitColumns
 
 __all__ = ["KINDS", "build", "describe", "tensors"]
 
 _TORCH = """
-    Linear Bilinear Embedding Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+    Linear Bilinear Embedding RNN GRU LSTM RNNCell GRUCell LSTMCell
+    Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
     Identity Sequential Flatten Unflatten Upsample PixelShuffle PixelUnshuffle
     MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d
     AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d
@@ -39,23 +39,9 @@ _TORCH = """
     Tanh Tanhshrink Threshold
 """
 
-#: Every module that a description may ask for, by the name that stands for it in files.
+#: PyTorch's layers that a description may ask for, by the name that stands for them in files.
 KINDS: dict[str, type[nn.Module]] = {
-    **{f"torch.nn.{name}": getattr(nn, name) for name in _TORCH.split()},
-    "aebook.Autoencoder": Autoencoder,
-    "aebook.bottlenecks.Binary": bottlenecks.Binary,
-    "aebook.bottlenecks.Gaussian": bottlenecks.Gaussian,
-    "aebook.bottlenecks.TopK": bottlenecks.TopK,
-    "aebook.concrete.ConcreteSelector": ConcreteSelector,
-    "aebook.distances.Gaussian": distances.Gaussian,
-    "aebook.networks.Chain": Chain,
-    "aebook.networks.Standardised": Standardised,
-    "aebook.networks.Transposed": Transposed,
-    "aebook.boltzmann.RBM": RBM,
-    "aebook.recurrent.Decoder": recurrent.Decoder,
-    "aebook.recurrent.Encoder": recurrent.Encoder,
-    "aebook.sparse.SparseLinear": SparseLinear,
-    "aebook.sparse.SparseTransposed": SparseTransposed,
+    f"torch.nn.{name}": getattr(nn, name) for name in _TORCH.split()
 }
 _NAMES = {cls: name for name, cls in KINDS.items()}
 _TIED = (Transposed, SparseTransposed)
@@ -63,41 +49,6 @@ _CONTAINERS = (Autoencoder, Chain, nn.Sequential)
 
 # levels of containers within containers; Python's own limit would be reached at some hundreds
 _DEPTH = 100
-
-# arguments of classes that do not keep each as an attribute of the same name
-_ARGUMENTS = {
-    Chain: lambda m: {"shape": m.shape},
-    Standardised: lambda m: {"width": m.num_features},
-    SparseLinear: lambda m: {
-        "n": m.weight.shape[0],
-        "m": m.weight.shape[1],
-        "bias": m.bias is not None,
-    },
-    ConcreteSelector: lambda m: {"m": m.logits.shape[1], "k": m.logits.shape[0]},
-    recurrent.Encoder: lambda m: {
-        "vocabulary": m.embedding.num_embeddings,
-        "code": m.to_code.out_features,
-        "embedding": m.embedding.embedding_dim,
-        "hidden": m.gru.hidden_size,
-        "bidirectional": m.gru.bidirectional,
-        "attention": m.attention,
-    },
-    recurrent.Decoder: lambda m: {
-        "vocabulary": m.embedding.num_embeddings,
-        "code": m.from_code.in_features,
-        "length": m.length,
-        "embedding": m.embedding.embedding_dim,
-        "hidden": m.gru.hidden_size,
-        "attention": m.attention,
-        "forget": m.forget,
-    },
-    RBM: lambda m: {
-        "visible": len(m.visible_bias),
-        "hidden": len(m.hidden_bias),
-        "visible_units": m.visible_units,
-        "hidden_units": m.hidden_units,
-    },
-}
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
@@ -129,8 +80,7 @@ def build(node: Mapping[str, Any], parts: Mapping[str, nn.Module] | None = None)
     node
         What :func:`describe` returned, or what claims to be that.
     parts
-        The modules of classes that are not in :data:`KINDS`, by their path, as in
-        ``module.named_modules()``.
+        The modules of other classes, by their path, as in ``module.named_modules()``.
 
     Raises
     ------
@@ -186,11 +136,11 @@ def _describe(module: nn.Module, path: str, seen: dict[nn.Module, str]) -> dict[
     if module in seen and cls not in _CONTAINERS:
         return {"same": seen[module]}
     columns = _unit_columns(module)
-    if cls not in _NAMES or (parametrize.is_parametrized(module) and columns is None):
+    if (kind := _kind(cls)) is None or (parametrize.is_parametrized(module) and columns is None):
         for name, inner in module.named_modules(prefix=path):
             seen.setdefault(inner, name)
         return {"custom": f"{cls.__module__}.{cls.__qualname__}"}
-    node: dict[str, Any] = {"kind": _NAMES[cls], "arguments": _arguments(module, cls)}
+    node: dict[str, Any] = {"kind": kind, "arguments": _arguments(module, cls)}
     if columns is not None:
         node["unit_columns"] = columns
     if isinstance(module, _TIED):
@@ -220,7 +170,7 @@ def _build(
     if "custom" in node:
         built.update(parts[path].named_modules(prefix=path))
         return parts[path]
-    cls = KINDS.get(node["kind"])
+    cls = _class(node["kind"])
     if cls is None:
         raise _Unknown(f"it asks for a {node['kind']!r:.100}, which this version does not know")
     arguments = {name: _tuples(value) for name, value in node["arguments"].items()}
@@ -261,23 +211,52 @@ def _custom(node: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
     return [found for name, child in children for found in _custom(child, _join(path, name))]
 
 
+def _kind(cls: type[nn.Module]) -> str | None:
+    """The name that stands for a class in files, if there is one."""
+    if cls in _NAMES:
+        return _NAMES[cls]
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    return name if _class(name) is cls else None
+
+
+def _class(kind: str) -> type[nn.Module] | None:
+    """The class that a name stands for: a layer of PyTorch, or one of ours with arguments."""
+    if kind in KINDS:
+        return KINDS[kind]
+    home, _, name = kind.rpartition(".")
+    if home.partition(".")[0] != "aebook":
+        return None
+    try:
+        found = getattr(importlib.import_module(home), name, None)
+    except ImportError:
+        return None
+    ours = isinstance(found, type) and issubclass(found, nn.Module) and hasattr(found, "arguments")
+    return found if ours else None
+
+
 def _names(cls: type[nn.Module]) -> set[str]:
     """Arguments of a class that describe it: not where its tensors are, and of which type."""
     if cls in _TIED:
         return {"bias"}
-    return {
+    # recurrent layers take what their common base takes
+    signature = inspect.signature(nn.RNNBase if issubclass(cls, nn.RNNBase) else cls.__init__)
+    names = {
         p.name
-        for p in inspect.signature(cls.__init__).parameters.values()
+        for p in signature.parameters.values()
         if p.kind is not p.VAR_POSITIONAL
         and p.kind is not p.VAR_KEYWORD
         and p.name not in ("self", "device", "dtype", "encoder", "bottleneck", "decoder")
         and not p.name.startswith("_")
     }
+    if issubclass(cls, nn.RNNBase):
+        names -= {"mode", "proj_size"}
+        names |= {nn.LSTM: {"proj_size"}, nn.RNN: {"nonlinearity"}}.get(cls, set())
+    return names
 
 
 def _arguments(module: nn.Module, cls: type[nn.Module]) -> dict[str, Any]:
-    if cls in _ARGUMENTS:
-        given = _ARGUMENTS[cls](module)
+    if hasattr(module, "arguments"):
+        given = module.arguments()
     else:
         given = {name: getattr(module, name) for name in _names(cls) if hasattr(module, name)}
         if "bias" in given and not isinstance(given["bias"], bool):

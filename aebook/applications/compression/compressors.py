@@ -14,9 +14,6 @@ from torch import nn
 
 from aebook.applications import pretrained
 from aebook.applications.compression.transform import (
-    Analysis,
-    Quantiser,
-    Synthesis,
     transform_coder,
 )
 from aebook.core import Autoencoder
@@ -35,14 +32,8 @@ def trained(step: int = 48) -> Autoencoder:
     step
         One of :data:`STEPS`.
     """
-    encoder = Analysis()
-    parts = {
-        "encoder": encoder,
-        "decoder": Synthesis(),
-        "bottleneck": Quantiser(encoder.levels.out_channels),
-    }
-    # in the file they are half as long
-    return pretrained.load(f"compression-{_checked(step)}", parts).float()
+    # in the file its weights are half as long
+    return pretrained.load(f"compression-{_checked(step)}").float()
 
 
 def cosine(step: int = 48) -> Autoencoder:
@@ -56,10 +47,7 @@ def cosine(step: int = 48) -> Autoencoder:
         One of :data:`STEPS`.
     """
     model = transform_coder(_checked(step) / 255, hidden=1, kept=(64, 64)).model
-    prior = Quantiser(model.encoder.levels.out_channels)
-    model.bottleneck = pretrained.load(
-        f"compression-cosine-{step}", {"bottleneck": prior}
-    ).bottleneck
+    model.bottleneck = pretrained.load(f"compression-cosine-{step}").bottleneck
     with torch.no_grad():
         for part in (model.encoder, model.decoder):
             # they take no part, but they are random, and a codec knows a model by all its weights

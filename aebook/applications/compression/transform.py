@@ -22,7 +22,7 @@ say. What is trained is the one equation, with that number of bits as its penalt
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -88,6 +88,10 @@ class Quantiser(nn.Module):
         self.means = nn.Parameter(torch.zeros(shape))
         self.log_scales = nn.Parameter(torch.arange(COMPONENTS).float().sub(1).repeat(channels, 1))
         self.kind = kind
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"channels": len(self.logits), "kind": self.kind}
 
     def forward(self, h: Tensor) -> Tensor:
         """The code, (B, C, H, W), from the encoder's output of the same shape."""
@@ -197,6 +201,7 @@ class Analysis(nn.Module):
     ) -> None:
         super().__init__()
         step, hidden = number("step", step), whole("hidden", hidden)
+        self.kept = tuple(kept)
         cosines, haar = _cosines(kept), _haar()
         n = len(cosines)
         self.blocks = nn.Conv2d(3, n, 8, stride=8)
@@ -207,6 +212,14 @@ class Analysis(nn.Module):
             self.blocks.weight.copy_(_GAIN * cosines)
             self.blocks.bias.copy_(-cosines.sum((1, 2, 3)) / 2)
             self.levels.weight.copy_(haar.repeat(n, 1, 1, 1))
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "step": float(self.step),
+            "hidden": self.residual[0].out_channels,
+            "kept": self.kept,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """From images (B, 3, H, W), sides multiples of 16, to (B, C, H / 16, W / 16)."""
@@ -238,6 +251,7 @@ class Synthesis(nn.Module):
     ) -> None:
         super().__init__()
         step, hidden = number("step", step), whole("hidden", hidden)
+        self.kept = tuple(kept)
         cosines, haar = _cosines(kept), _haar()
         n = len(cosines)
         self.levels = nn.ConvTranspose2d(4 * n, n, 2, stride=2, groups=n, bias=False)
@@ -248,6 +262,14 @@ class Synthesis(nn.Module):
             self.levels.weight.copy_(haar.repeat(n, 1, 1, 1))
             self.blocks.weight.copy_(_GAIN * cosines)
             self.blocks.bias.fill_(_GAIN / 2)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "step": float(self.step),
+            "hidden": self.residual[0].out_channels,
+            "kept": self.kept,
+        }
 
     def forward(self, z: Tensor) -> Tensor:
         """From codes (B, C, H, W) to images (B, 3, 16 H, 16 W)."""
@@ -287,7 +309,7 @@ def _cosines(kept: tuple[int, int]) -> Tensor:
     sides = [math.isqrt(number) for number in kept]
     if any(side**2 != n or not 1 <= side <= 8 for side, n in zip(sides, kept, strict=True)):
         raise ValueError(f"got kept={kept}, expected two squares from 1 to 64, such as (64, 16)")
-    waves = torch.from_numpy(dct(np.eye(8), axis=0, norm="ortho")).float()
+    waves = torch.tensor(dct(np.eye(8), axis=0, norm="ortho"), dtype=torch.float32)
     colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]])
     planes = []
     for colour, side in zip(F.normalize(colours), (sides[0], sides[1], sides[1]), strict=True):
