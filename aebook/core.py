@@ -15,6 +15,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -99,7 +100,8 @@ class Pass(NamedTuple):
     corrupted: Tensor
     """What the encoder saw, T(x): (B, ...)."""
     activations: tuple[Tensor, ...]
-    """Outputs of the encoder's layers, first to last; only one where it has no ``layers``."""
+    """Outputs of the encoder's layers, first to last: of a chain or an ``nn.Sequential`` each, of
+    any other encoder the one output."""
     code: Tensor
     """The code z = b(E(T(x)))."""
     reconstruction: Tensor
@@ -185,8 +187,12 @@ class Objective(nn.Module):
         """What the encoder sees, T(x), and the outputs of its layers, first to last."""
         corrupted = x if self.corruption is None else self.corruption(x)
         encoder = self.model.encoder
-        layers = encoder.layers(corrupted) if hasattr(encoder, "layers") else (encoder(corrupted),)
-        return corrupted, layers
+        if hasattr(encoder, "layers"):
+            return corrupted, encoder.layers(corrupted)
+        hooks = encoder._forward_hooks or encoder._forward_pre_hooks
+        if type(encoder) is nn.Sequential and len(encoder) and not hooks:
+            return corrupted, tuple(accumulate(encoder, lambda h, f: f(h), initial=corrupted))[1:]
+        return corrupted, (encoder(corrupted),)
 
     def per_sample(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
         """Every term before it is averaged: name to a tensor of shape (B,), or a scalar.

@@ -234,6 +234,7 @@ def convolutional(
     *,
     activation: Activation = nn.ReLU,
     output: Activation | None = None,
+    posterior: bool = False,
 ) -> tuple[Chain, Chain]:
     r"""Convolutional encoder and the decoder that mirrors it.
 
@@ -251,6 +252,9 @@ def convolutional(
         Number of code units.
     activation, output
         As in :func:`mlp`; ``output`` ends the decoder.
+    posterior
+        Whether the encoder gives two numbers for each of the code, a mean and a log-variance, as
+        :class:`aebook.bottlenecks.Gaussian` takes them.
 
     Returns
     -------
@@ -287,7 +291,9 @@ def convolutional(
                 activation if k > 1 else output,
             )
         )
-    to_code = nn.Sequential(nn.Flatten(), _layer(nn.Linear(flat, code), None))
+    to_code = nn.Sequential(
+        nn.Flatten(), _layer(nn.Linear(flat, 2 * code if posterior else code), None)
+    )
     from_code = nn.Sequential(_layer(nn.Linear(code, flat), activation), nn.Unflatten(1, inner))
     encoder, decoder = Chain(shape, *down, to_code), Chain((code,), from_code, *up)
     return encoder, decoder

@@ -1,20 +1,26 @@
 """The named members of the family: each is a short function that returns an objective.
 
-What a variant does not offer as an argument, the parts do: ``Objective(Autoencoder(encoder,
-decoder, bottleneck), corruption, distance, penalties)``.
+Every one takes the widths of fully connected networks, or a pair ``(encoder, decoder)`` of one's
+own, and then a corruption, a distance and more penalties: :func:`plain` says what these are. A
+convolutional variational autoencoder is
+
+>>> parts = aebook.networks.convolutional((1, 28, 28), (16, 32), 10, posterior=True)
+>>> objective = aebook.variants.variational(parts, distance=aebook.distances.Gaussian())
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from aebook._internal.checks import whole
 from aebook.bottlenecks import Binary, Gaussian, TopK
 from aebook.concrete import ConcreteSelector
-from aebook.core import Autoencoder, Objective
+from aebook.core import Autoencoder, Objective, Penalty
 from aebook.distances import bernoulli, squared_error
 from aebook.jacobian import contractive as contractive_penalty
 from aebook.networks import Activation, Standardised, mlp, tied_decoder
@@ -33,22 +39,81 @@ __all__ = [
     "variational",
 ]
 
+#: Widths of fully connected networks, or an encoder and a decoder.
+Networks = Sequence[int] | tuple[nn.Module, nn.Module]
+Corruption = Callable[[Tensor], Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]
+Penalties = Mapping[str, tuple[float, Penalty]]
 
+# what belongs into networks of one's own
+_OF_NETWORKS = {"activation", "code", "output", "tied", "bias", "centred"}
+
+
+def _given(widths: Any) -> bool:
+    """Whether networks were given in place of widths."""
+    parts = tuple(widths) if isinstance(widths, list | tuple) else ()
+    return len(parts) == 2 and all(isinstance(part, nn.Module) for part in parts)
+
+
+def _variant(make: Callable[..., Objective]) -> Callable[..., Objective]:
+    """Refuse arguments of fully connected networks where networks are given."""
+
+    @functools.wraps(make)
+    def checked(widths: Networks, *args: Any, **named: Any) -> Objective:
+        if _given(widths) and (own := sorted(_OF_NETWORKS & named.keys())):
+            raise ValueError(
+                f"got networks and {', '.join(own)}, which {make.__name__} takes for networks that "
+                "it makes from widths: build it into yours, or give widths"
+            )
+        return make(widths, *args, **named)
+
+    return checked
+
+
+def _networks(
+    widths: Networks,
+    activation: Activation | None,
+    code: Activation | None,
+    output: Activation | None,
+    tied: bool,
+    bias: bool,
+) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder: those given, or fully connected ones."""
+    if _given(widths):
+        return tuple(widths)
+    encoder = mlp(widths, activation=activation, output=code, bias=bias)
+    if tied:
+        return encoder, tied_decoder(encoder, activation=activation, output=output, bias=bias)
+    return encoder, mlp(tuple(widths)[::-1], activation=activation, output=output, bias=bias)
+
+
+def _with(own: Penalties, more: Penalties | None) -> Penalties:
+    """A variant's penalties and those of its user."""
+    if more and (twice := own.keys() & more.keys()):
+        raise ValueError(f"got a penalty {sorted(twice)[0]!r}, which the variant has: rename yours")
+    return {**own, **(more or {})}
+
+
+@_variant
 def plain(
-    widths: Sequence[int],
+    widths: Networks,
     *,
     activation: Activation | None = nn.ReLU,
     code: Activation | None = None,
     output: Activation | None = nn.Sigmoid,
     tied: bool = False,
-    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+    bias: bool = True,
+    corruption: Corruption | None = None,
+    distance: Distance = squared_error,
+    penalties: Penalties | None = None,
 ) -> Objective:
     r"""The basic autoencoder: :math:`\min_{θ,φ} E_x[d(x, D_θ(E_φ(x)))]`.
 
     Parameters
     ----------
     widths
-        Units from message to code, ``(784, 256, 32)``; the decoder mirrors them.
+        Units from message to code, ``(784, 256, 32)``; the decoder mirrors them. Or networks of
+        your own, ``(encoder, decoder)``; the arguments up to ``bias`` are then built into them.
     activation
         Of the hidden layers of both networks, as something that makes a module.
     code
@@ -57,18 +122,33 @@ def plain(
         Of the reconstruction. The default suits messages in [0, 1]; None suits any others.
     tied
         Whether the decoder's weights are the encoder's, transposed.
+    bias
+        Whether layers have biases.
+    corruption
+        T, what the encoder sees in place of x: see :mod:`aebook.corruptions`.
     distance
-        See :mod:`aebook.distances`.
+        d, see :mod:`aebook.distances`.
+    penalties
+        ``{name: (λ, Ω)}``, see :mod:`aebook.penalties`.
+
+    Raises
+    ------
+    ValueError
+        If parts do not suit each other, or networks are given and arguments for others.
     """
-    encoder = mlp(widths, activation=activation, output=code)
-    if tied:
-        decoder = tied_decoder(encoder, activation=activation, output=output)
-    else:
-        decoder = mlp(tuple(widths)[::-1], activation=activation, output=output)
-    return Objective(Autoencoder(encoder, decoder), distance=distance)
+    model = Autoencoder(*_networks(widths, activation, code, output, tied, bias))
+    return Objective(model, corruption, distance, penalties)
 
 
-def linear(widths: Sequence[int], *, bias: bool = True, tied: bool = False) -> Objective:
+@_variant
+def linear(
+    widths: Networks,
+    *,
+    bias: bool = True,
+    tied: bool = False,
+    corruption: Corruption | None = None,
+    penalties: Penalties | None = None,
+) -> Objective:
     r"""The linear autoencoder, :math:`\min E_x \|x - (W_2(W_1 x + b_1) + b_2)\|^2`.
 
     Its optimum spans the principal subspace (Baldi & Hornik 1989); see :mod:`aebook.theory.linear`.
@@ -81,17 +161,16 @@ def linear(widths: Sequence[int], *, bias: bool = True, tied: bool = False) -> O
         Without biases the data must be centred for the theorem to hold.
     tied
         Whether :math:`W_2 = W_1^\top`.
+    corruption, penalties
+        As in :func:`plain`.
     """
-    encoder = mlp(widths, activation=None, bias=bias)
-    if tied:
-        decoder = tied_decoder(encoder, activation=None, bias=bias)
-    else:
-        decoder = mlp(tuple(widths)[::-1], activation=None, bias=bias)
-    return Objective(Autoencoder(encoder, decoder))
+    model = Autoencoder(*_networks(widths, None, None, None, tied, bias))
+    return Objective(model, corruption, penalties=penalties)
 
 
+@_variant
 def k_sparse(
-    widths: Sequence[int],
+    widths: Networks,
     k: int,
     *,
     by: Literal["value", "magnitude"] = "value",
@@ -99,6 +178,10 @@ def k_sparse(
     activation: Activation | None = nn.ReLU,
     output: Activation | None = nn.Sigmoid,
     tied: bool = False,
+    bias: bool = True,
+    corruption: Corruption | None = None,
+    distance: Distance = squared_error,
+    penalties: Penalties | None = None,
     sparse_decode: bool = False,
 ) -> Objective:
     r"""The k-sparse autoencoder: :math:`x' = D(f_k(E(x)))`, f_k keeps the k largest activities.
@@ -109,27 +192,28 @@ def k_sparse(
     Parameters
     ----------
     widths
-        Units from message to code; the code may be wider than the message.
+        As in :func:`plain`; the code may be wider than the message.
     k, by, alpha
         See :class:`aebook.bottlenecks.TopK`.
-    activation, output, tied
+    activation, output, tied, bias, corruption, distance, penalties
         As in :func:`plain`.
     sparse_decode
         Whether the decoder gathers the k active units' weights and leaves the others alone. The
         function is the same; from some thousands of code units on it is faster
         (:mod:`aebook.sparse`).
     """
-    objective = plain(widths, activation=activation, output=output, tied=tied)
-    if k > widths[-1]:
+    encoder, decoder = _networks(widths, activation, None, output, tied, bias)
+    if not _given(widths) and whole("k", k) > widths[-1]:
         raise ValueError(f"got k={k} for {widths[-1]} code units, expected at most that many")
-    objective.model.bottleneck = TopK(k, by, alpha)
     if sparse_decode:
-        sparse_decoder(objective.model.decoder)
-    return objective
+        sparse_decoder(decoder)
+    model = Autoencoder(encoder, decoder, TopK(k, by, alpha))
+    return Objective(model, corruption, distance, penalties)
 
 
+@_variant
 def sparse(
-    widths: Sequence[int],
+    widths: Networks,
     weight: float | Sequence[float],
     *,
     target: float | Sequence[float] | None = 0.05,
@@ -137,7 +221,11 @@ def sparse(
     over: Literal["data", "units"] = "data",
     activation: Activation | None = nn.Sigmoid,
     output: Activation | None = nn.Sigmoid,
-    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+    tied: bool = False,
+    bias: bool = True,
+    corruption: Corruption | None = None,
+    distance: Distance = squared_error,
+    penalties: Penalties | None = None,
 ) -> Objective:
     r"""The autoencoder with a sparsity loss: :math:`L + \sum_k w_k\, s(\hat ρ_k, ρ_k)`.
 
@@ -147,7 +235,8 @@ def sparse(
     Parameters
     ----------
     widths
-        Units from message to code; the code may be wider than the message.
+        As in :func:`plain`; the code may be wider than the message. Of an encoder of your own
+        the last layer alone is treated.
     weight
         :math:`w_k`, 0 or more: one number for all layers, or one for each.
     target
@@ -158,31 +247,36 @@ def sparse(
         See :func:`aebook.penalties.sparsity`.
     activation
         Of the encoder's layers, the code included, and of the decoder's hidden layers.
-    output, distance
+    output, tied, bias, corruption, distance, penalties
         As in :func:`plain`.
     """
     if target is None and kind == "kl":
         raise ValueError("got kind='kl' without a target, expected a target from 0 to 1")
-    layers = len(widths) - 1
+    layers = 1 if _given(widths) else len(widths) - 1
     weights, targets = _each(weight, layers, "weight"), _each(target, layers, "target")
-    base = plain(widths, activation=activation, code=activation, output=output)
-    penalties = {}
+    model = Autoencoder(*_networks(widths, activation, activation, output, tied, bias))
+    own = {}
     for layer in range(layers):
+        which = layer - layers
         if targets[layer] is None:
-            penalty = activity(1 if kind == "l1" else 2, layer)
+            penalty = activity(1 if kind == "l1" else 2, which)
         else:
-            penalty = sparsity(targets[layer], kind, over, layer)
+            penalty = sparsity(targets[layer], kind, over, which)
         name = "sparsity" if layers == 1 else f"sparsity_{layer + 1}"
-        penalties[name] = (weights[layer], penalty)
-    return Objective(base.model, distance=distance, penalties=penalties)
+        own[name] = (weights[layer], penalty)
+    return Objective(model, corruption, distance, _with(own, penalties))
 
 
+@_variant
 def concrete(
-    widths: Sequence[int],
+    widths: Networks,
     *,
     activation: Activation | None = nn.ReLU,
     output: Activation | None = nn.Sigmoid,
-    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+    bias: bool = True,
+    corruption: Corruption | None = None,
+    distance: Distance = squared_error,
+    penalties: Penalties | None = None,
 ) -> Objective:
     r"""The concrete autoencoder: :math:`x' = D(Mx)`, M selects k of the m features.
 
@@ -195,51 +289,65 @@ def concrete(
     ----------
     widths
         From message to code: the first is m, the last k, and those in between are the decoder's
-        hidden layers, ``(784, 75, 50)``. The selector itself has none.
+        hidden layers, ``(784, 75, 50)``. The selector itself has none. Or ``(selector, decoder)``.
     activation
         Of the decoder's hidden layers. For the authors' leaky ReLU and dropout give
         ``lambda: nn.Sequential(nn.LeakyReLU(0.2), nn.Dropout(0.1))``.
-    output, distance
+    output, bias, corruption, distance, penalties
         As in :func:`plain`.
     """
-    decoder = mlp(tuple(widths)[::-1], activation=activation, output=output)
-    selector = ConcreteSelector(widths[0], widths[-1])
-    return Objective(Autoencoder(selector, decoder), distance=distance)
+    if _given(widths):
+        selector, decoder = widths
+        if not isinstance(selector, ConcreteSelector):
+            raise ValueError(
+                f"got a {type(selector).__name__} as the encoder, expected a ConcreteSelector"
+            )
+    else:
+        decoder = mlp(tuple(widths)[::-1], activation=activation, output=output, bias=bias)
+        selector = ConcreteSelector(widths[0], widths[-1])
+    return Objective(Autoencoder(selector, decoder), corruption, distance, penalties)
 
 
+@_variant
 def denoising(
-    widths: Sequence[int],
-    corruption: Callable[[Tensor], Tensor],
+    widths: Networks,
+    corruption: Corruption,
     *,
     activation: Activation | None = nn.ReLU,
     code: Activation | None = None,
     output: Activation | None = nn.Sigmoid,
     tied: bool = False,
-    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+    bias: bool = True,
+    distance: Distance = squared_error,
+    penalties: Penalties | None = None,
 ) -> Objective:
     r"""The denoising autoencoder: :math:`\min E_x E_T[d(x, D(E(T(x))))]` (Vincent et al. 2008).
 
     Parameters
     ----------
     widths
-        Units from message to code.
+        As in :func:`plain`.
     corruption
         T, for instance ``aebook.corruptions.masking(0.3)``, or any map of a batch to one of the
         same shape.
-    activation, code, output, tied, distance
+    activation, code, output, tied, bias, distance, penalties
         As in :func:`plain`.
     """
-    model = plain(widths, activation=activation, code=code, output=output, tied=tied).model
-    return Objective(model, corruption, distance)
+    model = Autoencoder(*_networks(widths, activation, code, output, tied, bias))
+    return Objective(model, corruption, distance, penalties)
 
 
+@_variant
 def variational(
-    widths: Sequence[int],
+    widths: Networks,
     *,
     beta: float = 1.0,
     activation: Activation | None = nn.ReLU,
     output: Activation | None = nn.Sigmoid,
-    distance: Callable[[Tensor, Tensor], Tensor] = bernoulli,
+    bias: bool = True,
+    corruption: Corruption | None = None,
+    distance: Distance = bernoulli,
+    penalties: Penalties | None = None,
 ) -> Objective:
     r"""The variational autoencoder: :math:`E_q[-\log p(x|z)] + β D_{KL}(q(z|x) \| N(0, I))`.
 
@@ -249,55 +357,102 @@ def variational(
     ----------
     widths
         Units from message to code; the encoder's last layer has twice as many as the code, for
-        means and log-variances.
+        means and log-variances. An encoder of your own gives these 2p numbers, its decoder takes p.
     beta
         β, 0 or more (Higgins et al. 2017). The weight of the penalty ``"kl"``, which a schedule
         may set: ``fit(..., anneal=lambda o, t: o.set_weight("kl", min(1, 4 * t)))``.
-    activation, output
+    activation, output, bias, corruption, penalties
         As in :func:`plain`.
     distance
         A negative log-likelihood: :func:`aebook.distances.bernoulli`, or a
         :class:`aebook.distances.Gaussian` with an ``output`` that suits the data.
     """
-    encoder = mlp((*widths[:-1], 2 * widths[-1]), activation=activation)
-    decoder = mlp(tuple(widths)[::-1], activation=activation, output=output)
+    if _given(widths):
+        encoder, decoder = widths
+    else:
+        encoder = mlp((*widths[:-1], 2 * widths[-1]), activation=activation, bias=bias)
+        decoder = mlp(tuple(widths)[::-1], activation=activation, output=output, bias=bias)
     model = Autoencoder(encoder, decoder, Gaussian())
-    return Objective(model, distance=distance, penalties={"kl": (beta, kl_to_prior)})
+    return Objective(model, corruption, distance, _with({"kl": (beta, kl_to_prior)}, penalties))
 
 
+@_variant
 def binary(
-    widths: Sequence[int],
+    widths: Networks,
     *,
     kind: Literal["straight_through", "bernoulli", "noise"] = "straight_through",
     sigma: float = 1.0,
     centred: bool = True,
     activation: Activation | None = nn.ReLU,
     output: Activation | None = nn.Sigmoid,
-    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
+    tied: bool = False,
+    bias: bool = True,
+    corruption: Corruption | None = None,
+    distance: Distance = squared_error,
+    penalties: Penalties | None = None,
 ) -> Objective:
     r"""The binary autoencoder of semantic hashing: :math:`x' = D(1[E(x) > 0])`.
 
     Messages with like contents get codes that differ in few bits, so that a code can be used as an
-    address (Salakhutdinov & Hinton 2009): see :mod:`aebook.applications.retrieval.hashers`.
+    address (Salakhutdinov & Hinton 2009): see :mod:`aebook.applications.retrieval`.
 
     Parameters
     ----------
     widths
-        Units from message to code, ``(784, 256, 32)`` for 32 bits.
+        As in :func:`plain`; ``(784, 256, 32)`` for 32 bits.
     kind, sigma
         What stands for the step in training, see :class:`aebook.bottlenecks.Binary`.
     centred
         Whether the encoder ends in :class:`aebook.networks.Standardised`. Each bit then divides the
         messages about in half, and σ has a scale that the encoder cannot grow away from. Without,
         as in 2009, some bits come out the same for all messages.
-    activation, output, distance
+    activation, output, tied, bias, corruption, penalties
+        As in :func:`plain`.
+    distance
         As in :func:`plain`. For counts of words, :func:`aebook.distances.categorical` with
         ``output=None``.
     """
-    scale = partial(Standardised, widths[-1]) if centred else None
-    objective = plain(widths, activation=activation, code=scale, output=output, distance=distance)
-    objective.model.bottleneck = Binary(kind, sigma)
-    return objective
+    scale = partial(Standardised, widths[-1]) if centred and not _given(widths) else None
+    encoder, decoder = _networks(widths, activation, scale, output, tied, bias)
+    model = Autoencoder(encoder, decoder, Binary(kind, sigma))
+    return Objective(model, corruption, distance, penalties)
+
+
+@_variant
+def contractive(
+    widths: Networks,
+    weight: float,
+    *,
+    kind: Literal["exact", "hutchinson"] = "exact",
+    activation: Activation | None = nn.Sigmoid,
+    code: Activation | None = nn.Sigmoid,
+    output: Activation | None = nn.Sigmoid,
+    tied: bool = True,
+    bias: bool = True,
+    corruption: Corruption | None = None,
+    distance: Distance = squared_error,
+    penalties: Penalties | None = None,
+) -> Objective:
+    r"""The contractive autoencoder: :math:`L + λ\, E_x \|J_E(x)\|_F^2` (Rifai et al. 2011).
+
+    Weights are tied, as in the paper. Untied, a small code and a decoder that scales it up again
+    escape the penalty.
+
+    Parameters
+    ----------
+    widths
+        As in :func:`plain`, ``(784, 256)``.
+    weight
+        λ, 0 or more.
+    kind
+        ``"exact"``, or ``"hutchinson"`` for a cheaper estimate: see
+        :func:`aebook.jacobian.contractive`.
+    activation, code, output, tied, bias, corruption, distance, penalties
+        As in :func:`plain`.
+    """
+    model = Autoencoder(*_networks(widths, activation, code, output, tied, bias))
+    own = {"contractive": (weight, contractive_penalty(kind))}
+    return Objective(model, corruption, distance, _with(own, penalties))
 
 
 def _each(value: float | Sequence[float] | None, layers: int, name: str) -> list[float | None]:
@@ -310,36 +465,3 @@ def _each(value: float | Sequence[float] | None, layers: int, name: str) -> list
             "layers, or one number for all"
         )
     return list(value)
-
-
-def contractive(
-    widths: Sequence[int],
-    weight: float,
-    *,
-    kind: Literal["exact", "hutchinson"] = "exact",
-    activation: Activation | None = nn.Sigmoid,
-    code: Activation | None = nn.Sigmoid,
-    output: Activation | None = nn.Sigmoid,
-    tied: bool = True,
-    distance: Callable[[Tensor, Tensor], Tensor] = squared_error,
-) -> Objective:
-    r"""The contractive autoencoder: :math:`L + λ\, E_x \|J_E(x)\|_F^2` (Rifai et al. 2011).
-
-    Weights are tied, as in the paper. Untied, a small code and a decoder that scales it up again
-    escape the penalty.
-
-    Parameters
-    ----------
-    widths
-        Units from message to code, ``(784, 256)``.
-    weight
-        λ, 0 or more.
-    kind
-        ``"exact"``, or ``"hutchinson"`` for a cheaper estimate: see
-        :func:`aebook.jacobian.contractive`.
-    activation, code, output, tied, distance
-        As in :func:`plain`.
-    """
-    model = plain(widths, activation=activation, code=code, output=output, tied=tied).model
-    penalties = {"contractive": (weight, contractive_penalty(kind))}
-    return Objective(model, distance=distance, penalties=penalties)

@@ -62,3 +62,131 @@ def test_tied_variants_have_half_the_weights(make):
 def test_variants_refuse_a_single_width(make):
     with pytest.raises(ValueError, match="expected at least 2 whole numbers"):
         make((784,))
+
+
+# --- what every variant takes
+
+GIVEN = {
+    "k_sparse": (2,),
+    "sparse": (0.1,),
+    "denoising": (aebook.corruptions.masking(0.2),),
+    "contractive": (0.1,),
+}
+ALL = sorted(aebook.variants.__all__)
+OWN = {"linear": {"distance"}, "denoising": set()}
+
+
+def make(name, widths=(6, 4, 3), **options):
+    torch.manual_seed(0)
+    return getattr(aebook.variants, name)(widths, *GIVEN.get(name, ()), **options)
+
+
+def networks(name):
+    """Networks of one's own that suit a variant."""
+    code = 2 * 3 if name == "variational" else 3
+    squash = [] if name in ("binary", "variational") else [nn.Sigmoid()]
+    encoder = nn.Sequential(nn.Linear(6, code), *squash)
+    if name == "concrete":
+        encoder = aebook.concrete.ConcreteSelector(6, 3)
+    return encoder, nn.Sequential(nn.Linear(3, 6), nn.Sigmoid())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_networks_of_ones_own_take_the_place_of_widths(name):
+    encoder, decoder = networks(name)
+    objective = make(name, (encoder, decoder))
+    assert objective.model.encoder is encoder
+    assert objective.model.decoder is decoder
+    made = make(name)
+    assert type(objective.model.bottleneck) is type(made.model.bottleneck)
+    # of layers, only the last is treated
+    assert {p.split("_")[0] for p in objective.penalties} == {
+        p.split("_")[0] for p in made.penalties
+    }
+    loss = objective.train()(torch.rand(5, 6))
+    loss.total.backward()
+    assert loss.total.isfinite()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_belongs_into_networks_is_refused_beside_them(name):
+    import inspect
+
+    parameters = inspect.signature(getattr(aebook.variants, name)).parameters
+    for argument in {"activation", "code", "output", "tied", "bias", "centred"} & parameters.keys():
+        with pytest.raises(ValueError, match=f"^got networks and {argument}, which {name} takes"):
+            make(name, networks(name), **{argument: parameters[argument].default})
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_variant_takes_a_corruption_a_distance_and_more_penalties(name):
+    def corruption(x):
+        return 0.5 * x
+
+    def distance(reconstruction, target):
+        return (reconstruction - target).abs().sum(1)
+
+    def size(seen):
+        return seen.code.square().sum(1)
+
+    options = {"corruption": corruption, "distance": distance, "penalties": {"size": (0.3, size)}}
+    if name == "denoising":
+        del options["corruption"]
+    if name == "linear":
+        del options["distance"]
+    before, after = make(name).train(), make(name, **options).train()
+    for key, value in options.items():
+        if key != "penalties":
+            assert getattr(after, key) is value
+    assert list(after.penalties) == [*before.penalties, "size"]
+    ours, theirs = after.model.state_dict(), before.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    x = torch.rand(5, 6)
+    assert after(x).terms["size"] > 0
+
+
+@pytest.mark.parametrize("name", ["sparse", "variational", "contractive"])
+def test_a_penalty_of_the_variants_own_name_is_refused(name):
+    (own, *_) = make(name).penalties
+    with pytest.raises(ValueError, match=f"got a penalty '{own}', which the variant has"):
+        make(name, penalties={own: (1.0, aebook.penalties.weight_decay)})
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if n not in ("concrete", "variational")])
+def test_tied_and_without_biases_where_the_mathematics_allows(name):
+    tied = make(name, tied=True, bias=False)
+    free = make(name, tied=False, bias=True)
+    shapes = [tuple(p.shape) for p in tied.model.parameters()]
+    assert shapes == [(4, 6), (3, 4)]
+    assert sum(p.dim() == 1 for p in free.model.parameters()) == 4
+
+
+def test_a_convolutional_variational_autoencoder_is_one_line():
+    parts = aebook.networks.convolutional((1, 9, 7), (3, 4), 2, posterior=True)
+    objective = aebook.variants.variational(parts, distance=aebook.distances.Gaussian())
+    x = torch.rand(6, 1, 9, 7)
+    history = aebook.fit(objective, x, epochs=2, progress=False)
+    assert list(history.terms) == ["loss", "distance", "kl"]
+    assert objective.model.encode(x).shape == (6, 2)
+    assert aebook.theory.likelihood.sample(objective.model, 4).shape == (4, 1, 9, 7)
+
+
+def test_the_layers_of_a_plain_sequence_are_seen_one_by_one():
+    encoder = nn.Sequential(nn.Linear(6, 4), nn.Sigmoid(), nn.Linear(4, 3), nn.Sigmoid())
+    chain = aebook.networks.Chain((6,), encoder[:2], encoder[2:])
+    x = torch.rand(5, 6)
+    for layer, same in ((1, 0), (3, 1), (-1, -1)):
+        first, second = (
+            aebook.Objective(
+                aebook.Autoencoder(network, nn.Linear(3, 6)),
+                penalties={"sparsity": (1.0, aebook.penalties.sparsity(0.2, layer=number))},
+            )
+            for network, number in ((encoder, layer), (chain, same))
+        )
+        a, b = (o(x).terms["sparsity"] for o in (first, second))
+        torch.testing.assert_close(a, b)
+    seen = []
+    encoder.register_forward_hook(lambda *_: seen.append(1))
+    aebook.Objective(aebook.Autoencoder(encoder, nn.Linear(3, 6)))(x)
+    assert seen == [1]

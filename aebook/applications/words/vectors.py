@@ -280,9 +280,8 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
     check_arguments(contexts=contexts, p=p)
     if not 0 <= hidden < 1:
         raise ValueError(f"got hidden={hidden}, expected at least 0 and less than 1")
-    objective = plain((int(contexts), int(p)), output=None, distance=categorical)
-    objective.corruption = masking(hidden) if hidden else None
-    return objective
+    corruption = masking(hidden) if hidden else None
+    return plain((int(contexts), int(p)), output=None, corruption=corruption, distance=categorical)
 
 
 def neighbours(
