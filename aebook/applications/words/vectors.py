@@ -9,7 +9,7 @@ of like meaning get codes in like directions. What it has to beat are the counts
 >>> x, shares = messages(cooccurrence(texts, words, words[:1000]))
 >>> objective = word_autoencoder(x.shape[1], 64)
 >>> history = aebook.fit(objective, (x, shares), epochs=20, lr=8e-3, batch_size=256)
->>> neighbours("trout", words, objective.model.encode(x), k=5)
+>>> neighbours("butter", words, objective.model.encode(x), k=5)
 
 How alike two words are on a graph of meanings is in :mod:`aebook.applications.words.taxonomy`.
 """
