@@ -6,13 +6,16 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 import typing
+from pathlib import Path
 
 import pytest
 import torch
 
 import aebook
 
+ROOT = Path(__file__).resolve().parents[1]
 MODULES = [
     importlib.import_module(info.name)
     for info in pkgutil.walk_packages(aebook.__path__, prefix="aebook.")
@@ -124,6 +127,31 @@ def test_the_example_of_the_package_runs_as_written():
     assert given["codes"].shape == (len(given["images"]), 32)
     assert torch.isfinite(given["codes"]).all()
     assert len(given["history"]) == 1
+
+
+def test_the_licence_names_those_of_all_data_and_brings_texts_alone():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    readme = (ROOT / "aebook" / "datasets" / "README.md").read_text()
+    named = {
+        "Apache License 2.0": "Apache-2.0",
+        "Artistic License 2.0": "Artistic-2.0",
+        "Creative Commons Attribution 4.0": "CC-BY-4.0",
+        "Creative Commons Attribution-ShareAlike 3.0": "CC-BY-SA-3.0",
+        "MIT": "MIT",
+        "Mozilla Public License 2.0": "MPL-2.0",
+        "WordNet's": "LicenseRef-WordNet",
+    }
+    lines = re.findall(r"^- \*\*Licence:\*\* (.*)$", readme, re.M)
+    assert len(lines) >= 9
+    used = {"BSD-3-Clause"}
+    for line in lines:
+        (licence,) = {spdx for name, spdx in named.items() if name in line.split(". ")[0]}
+        used.add(licence)
+    assert set(project["license"].split(" AND ")) == used
+    # a pattern would take the data with it, and the wheel hold them twice
+    for name in project["license-files"]:
+        assert (ROOT / name).is_file()
+        assert (ROOT / name).suffix in ("", ".md")
 
 
 LOADED = """
