@@ -86,6 +86,7 @@ test: lint test-package test-rules test-chapters book test-pages
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -3,7 +3,7 @@ r"""Bottlenecks b: what a code may be. Each maps the encoder's output to the cod
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class TopK(nn.Module):
     alpha
         In evaluation :math:`αk` units are kept, rounded, at most all.
     """
+
+    k: Tensor
 
     def __init__(
         self, k: int, by: Literal["value", "magnitude"] = "value", alpha: float = 1.0
@@ -74,7 +76,7 @@ class TopK(nn.Module):
 def _leave_to_python() -> None:
     # which units win is not known before, so a compiler has nothing to fuse there; said when the
     # first one is made and not on import, since PyTorch then loads its compiler, for a second
-    TopK.forward = torch.compiler.disable(TopK.forward)
+    TopK.forward = cast(Any, torch.compiler.disable(TopK.forward))
 
 
 class Posterior(NamedTuple):

@@ -115,7 +115,7 @@ def _holds(value: Any, sign: str, bound: Any, within: float) -> bool:
 def _sentence(rows: list, within: float) -> str:
     if len(rows) > SHOWN:
         nearest = min(rows, key=lambda row: min(abs(row[0] - b) for b in row[1].values()))
-        return f"{_readable(*nearest, within)} (the nearest of {len(rows)})"
+        return f"{_readable(*nearest, within=within)} (the nearest of {len(rows)})"
     if len(rows) > 1 and all(row[1] == rows[0][1] for row in rows):
         # one bound for all: said once
         return _join(

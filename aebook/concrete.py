@@ -80,6 +80,8 @@ class ConcreteSelector(nn.Module):
         τ, a scalar buffer.
     """
 
+    temperature: Tensor
+
     def __init__(self, m: int, k: int, temperature: float = 10.0) -> None:
         super().__init__()
         m, k = whole("m", m), whole("k", k)

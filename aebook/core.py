@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from aebook.distances import squared_error
 
-__all__ = ["Autoencoder", "Loss", "Objective", "Pass", "Penalty"]
+__all__ = ["Autoencoder", "Loss", "Objective", "Pass", "Penalty", "layers"]
 
 
 class Autoencoder(nn.Module):
@@ -43,6 +43,11 @@ class Autoencoder(nn.Module):
     bottleneck
         Maps the encoder's output to the code. The default leaves it as it is.
     """
+
+    # modules of any class, whose own methods and attributes may be asked for
+    encoder: Any
+    bottleneck: Any
+    decoder: Any
 
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, bottleneck: nn.Module | None = None
@@ -168,8 +173,8 @@ class Objective(nn.Module):
             if isinstance(penalty, nn.Module):
                 self.add_module(f"penalty_{name}", penalty)
         for part in (distance, *self.penalties.values()):
-            if hasattr(part, "check"):
-                part.check(model)
+            if (check := getattr(part, "check", None)) is not None:
+                check(model)
         # a second objective over a trained model must not put it back into training mode
         self.train(model.training)
 
@@ -183,16 +188,9 @@ class Objective(nn.Module):
         """Set the weight λ of the named penalty, for instance from a schedule."""
         self.weight(name).fill_(_checked(name, value))
 
-    def encoded(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What the encoder sees, T(x), and the outputs of its layers, first to last."""
-        corrupted = x if self.corruption is None else self.corruption(x)
-        encoder = self.model.encoder
-        if hasattr(encoder, "layers"):
-            return corrupted, encoder.layers(corrupted)
-        hooks = encoder._forward_hooks or encoder._forward_pre_hooks
-        if type(encoder) is nn.Sequential and len(encoder) and not hooks:
-            return corrupted, tuple(accumulate(encoder, lambda h, f: f(h), initial=corrupted))[1:]
-        return corrupted, (encoder(corrupted),)
+    def corrupted(self, x: Tensor) -> Tensor:
+        """What the encoder sees, T(x)."""
+        return x if self.corruption is None else self.corruption(x)
 
     def per_sample(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
         """Every term before it is averaged: name to a tensor of shape (B,), or a scalar.
@@ -200,7 +198,8 @@ class Objective(nn.Module):
         ``target`` is what should be reconstructed; the default is ``x`` itself.
         """
         model, target = self.model, x if target is None else target
-        corrupted, activations = self.encoded(x)
+        corrupted = self.corrupted(x)
+        activations = layers(model.encoder, corrupted)
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
         told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
@@ -222,6 +221,24 @@ class Objective(nn.Module):
         """The loss of a batch: every term averaged over its samples, and their sum."""
         terms = {name: term.mean() for name, term in self.per_sample(x, target).items()}
         return Loss(functools.reduce(operator.add, terms.values()), terms)
+
+
+def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    """Outputs of an encoder's layers, first to last: of a chain or an ``nn.Sequential`` each.
+
+    Parameters
+    ----------
+    encoder
+        Of any other encoder there is the one output.
+    x
+        What it sees, (B, ...).
+    """
+    if (own := getattr(encoder, "layers", None)) is not None:
+        return own(x)
+    hooks = encoder._forward_hooks or encoder._forward_pre_hooks
+    if type(encoder) is nn.Sequential and len(encoder) and not hooks:
+        return tuple(accumulate(encoder, lambda h, f: f(h), initial=x))[1:]
+    return (encoder(x),)
 
 
 def _checked(name: str, weight: float) -> float:

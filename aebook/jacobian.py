@@ -59,7 +59,7 @@ def contractive(
         depends on all and so has no Jacobian of its own.
     """
     _check_kind(kind, probes)
-    penalty = partial(_contractive, kind=kind, probes=probes)
+    penalty: Any = partial(_contractive, kind=kind, probes=probes)
     penalty.check = _check_samples_apart
     return penalty
 
@@ -120,7 +120,7 @@ def jacobian(encoder: nn.Module, x: Tensor) -> Tensor:
     return torch.stack([row.flatten(1) for row in rows], dim=1)
 
 
-def _contractive(seen: Pass, kind: str, probes: int) -> Tensor:
+def _contractive(seen: Pass, kind: Literal["exact", "hutchinson"], probes: int) -> Tensor:
     return squared_norm(seen.model.encoder, seen.x, kind, probes)
 
 
@@ -197,7 +197,7 @@ def _linear_layers(encoder: nn.Module) -> list[Layer] | None:
 def _flat(module: nn.Module) -> list[nn.Module]:
     if module._forward_hooks or module._forward_pre_hooks:
         return [nn.Module()]  # a hook may do anything
-    if type(module) in (nn.Sequential, Chain):
+    if isinstance(module, nn.Sequential) and type(module) in (nn.Sequential, Chain):
         return [part for child in module for part in _flat(child)]
     return [module]
 
@@ -292,11 +292,11 @@ class _Quadratic(torch.autograd.Function):
         ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         rows, gram, mapped = ctx.saved_tensors
         if torch.is_grad_enabled():  # someone wants to differentiate the gradient
             mapped = rows @ gram
-        grad, n = grad[..., None], len(gram)
+        grad, n = gradients[0][..., None], len(gram)
         return 2 * grad * mapped, (grad * rows).reshape(-1, n).T @ rows.reshape(-1, n)
 
 

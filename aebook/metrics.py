@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -242,6 +242,12 @@ def _ties(
         yield sizes, np.add.reduceat(right[order].astype(np.int64), firsts)
 
 
+@overload
+def _rankings(relevant: Any, distances: None) -> tuple[NDArray[np.bool_], None]: ...
+@overload
+def _rankings(
+    relevant: Any, distances: NDArray[Any] | Tensor
+) -> tuple[NDArray[np.bool_], NDArray[Any]]: ...
 def _rankings(relevant: Any, distances: Any) -> tuple[NDArray[np.bool_], NDArray[Any] | None]:
     """Both as arrays of the same shape (Q, N), if they are."""
     relevant = as_array(relevant)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class Chain(nn.Sequential):
         super().__init__(*layers)
         self.shape = tuple(shape)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The output of the last layer."""
         return self.layers(x)[-1]
 
@@ -110,7 +110,7 @@ class Standardised(nn.BatchNorm1d):
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
         return {"width": self.num_features}
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Standardised activities, (B, width)."""
         if self.training and processes.is_shared():
             return self._over_processes(h)
@@ -123,10 +123,11 @@ class Standardised(nn.BatchNorm1d):
         mean = processes.average(h.mean(0), len(h))
         variance = processes.average((h - mean).square().mean(0), len(h))
         samples = processes.total(len(h), h.device)
+        momentum = cast(float, self.momentum)  # the default of BatchNorm1d, not None
         with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * samples / (samples - 1), self.momentum)
+            self.get_buffer("num_batches_tracked").add_(1)
+            self.get_buffer("running_mean").lerp_(mean, momentum)
+            self.get_buffer("running_var").lerp_(variance * samples / (samples - 1), momentum)
         return (h - mean) / (variance + self.eps).sqrt()
 
 
@@ -181,8 +182,9 @@ def tied_decoder(
     activation, output, bias
         As in :func:`mlp`, for the decoder.
     """
-    linears = [layer[0] for layer in encoder if isinstance(layer, nn.Sequential)]
-    if not linears or not all(isinstance(linear, nn.Linear) for linear in linears):
+    firsts = [layer[0] for layer in encoder if isinstance(layer, nn.Sequential)]
+    linears = [first for first in firsts if isinstance(first, nn.Linear)]
+    if not linears or len(linears) < len(firsts):
         raise ValueError("a tied decoder needs an encoder made by mlp: only there W^T is defined")
     linears = linears[::-1]
     kinds = [activation] * (len(linears) - 1) + [output]
@@ -270,7 +272,8 @@ def convolutional(
     depths = (shape[0], *channels)
     sizes = [shape[1:]]
     for _ in channels:
-        sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
+        height, width = sizes[-1]
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
     inner = (depths[-1], *sizes[-1])
     flat = inner[0] * inner[1] * inner[2]
 
@@ -280,9 +283,8 @@ def convolutional(
     up = []
     for k in range(len(channels), 0, -1):
         # a transposed convolution of n rows gives 2n - 1, or 2n with one row of padding
-        padding = tuple(
-            big - (2 * small - 1) for big, small in zip(sizes[k - 1], sizes[k], strict=True)
-        )
+        (height, width), (half_height, half_width) = sizes[k - 1], sizes[k]
+        padding = (height - (2 * half_height - 1), width - (2 * half_width - 1))
         up.append(
             _layer(
                 nn.ConvTranspose2d(
@@ -299,12 +301,14 @@ def convolutional(
     return encoder, decoder
 
 
-def _layer(map_: nn.Module, activation: Activation | None) -> nn.Sequential:
+def _layer(
+    map_: nn.Linear | nn.Conv2d | nn.ConvTranspose2d | Transposed, activation: Activation | None
+) -> nn.Sequential:
     if not isinstance(map_, Transposed):
         nn.init.xavier_uniform_(map_.weight)
         if map_.bias is not None:
             nn.init.zeros_(map_.bias)
-    parts = OrderedDict(map=map_)
+    parts: OrderedDict[str, nn.Module] = OrderedDict(map=map_)
     if activation is not None:
         parts["activation"] = activation()
     return nn.Sequential(parts)

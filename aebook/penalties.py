@@ -102,7 +102,7 @@ def _check_posterior(model: Autoencoder) -> None:
         )
 
 
-kl_to_prior.check = _check_posterior
+kl_to_prior.check = _check_posterior  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _layer(seen: Pass, layer: int | None) -> Tensor:

@@ -130,7 +130,7 @@ def curves(history: History, *, ax: Axes | None = None) -> Axes:
         _, ax = plt.subplots(figsize=(5.5, 3.2))
     epochs = np.arange(1, len(history) + 1)
     ax.plot(epochs - 0.5, history.loss, label="training")
-    if history.validation_loss:
+    if history.validation_loss and history.best_epoch:
         ax.plot(epochs, history.validation_loss, label="validation")
         best = history.best_epoch
         ax.plot(best, history.validation_loss[best - 1], "o", color="C1", label=f"best: {best}")

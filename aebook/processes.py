@@ -163,8 +163,8 @@ class _Sum(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _Sum.apply(gradient.contiguous())
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.apply(gradients[0].contiguous())
 
 
 def total(samples: int, device: torch.device) -> Tensor:

@@ -228,7 +228,8 @@ def unit_columns(decoder: Chain) -> Chain:
 
 def _maps(decoder: Chain) -> list[nn.Module]:
     """The linear maps of a decoder's layers, first to last."""
-    maps = [getattr(layer, "map", None) for layer in decoder] if isinstance(decoder, Chain) else []
+    layers = decoder if isinstance(decoder, Chain) else ()
+    maps: list[Any] = [getattr(layer, "map", None) for layer in layers]
     kinds = (nn.Linear, SparseLinear, Transposed, SparseTransposed)
     if not maps or not all(isinstance(m, kinds) for m in maps):
         raise ValueError(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -26,6 +26,9 @@ from aebook.jacobian import contractive as contractive_penalty
 from aebook.networks import Activation, Standardised, mlp, tied_decoder
 from aebook.penalties import activity, kl_to_prior, sparsity
 from aebook.sparse import sparse_decoder
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = [
     "binary",
@@ -44,18 +47,19 @@ Networks = Sequence[int] | tuple[nn.Module, nn.Module]
 Corruption = Callable[[Tensor], Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]
 Penalties = Mapping[str, tuple[float, Penalty]]
+Variant = TypeVar("Variant", bound=Callable[..., Objective])
 
 # what belongs into networks of one's own
 _OF_NETWORKS = {"activation", "code", "output", "tied", "bias", "centred"}
 
 
-def _given(widths: Any) -> bool:
+def _given(widths: Networks) -> TypeIs[tuple[nn.Module, nn.Module]]:
     """Whether networks were given in place of widths."""
     parts = tuple(widths) if isinstance(widths, list | tuple) else ()
     return len(parts) == 2 and all(isinstance(part, nn.Module) for part in parts)
 
 
-def _variant(make: Callable[..., Objective]) -> Callable[..., Objective]:
+def _variant(make: Variant) -> Variant:
     """Refuse arguments of fully connected networks where networks are given."""
 
     @functools.wraps(make)
@@ -67,7 +71,7 @@ def _variant(make: Callable[..., Objective]) -> Callable[..., Objective]:
             )
         return make(widths, *args, **named)
 
-    return checked
+    return cast(Variant, checked)
 
 
 def _networks(
@@ -77,10 +81,11 @@ def _networks(
     output: Activation | None,
     tied: bool,
     bias: bool,
-) -> tuple[nn.Module, nn.Module]:
+) -> tuple[Any, Any]:
     """Encoder and decoder: those given, or fully connected ones."""
     if _given(widths):
-        return tuple(widths)
+        encoder, decoder = widths
+        return encoder, decoder
     encoder = mlp(widths, activation=activation, output=code, bias=bias)
     if tied:
         return encoder, tied_decoder(encoder, activation=activation, output=output, bias=bias)
@@ -258,10 +263,11 @@ def sparse(
     own = {}
     for layer in range(layers):
         which = layer - layers
-        if targets[layer] is None:
+        desired = targets[layer]
+        if desired is None:
             penalty = activity(1 if kind == "l1" else 2, which)
         else:
-            penalty = sparsity(targets[layer], kind, over, which)
+            penalty = sparsity(desired, kind, over, which)
         name = "sparsity" if layers == 1 else f"sparsity_{layer + 1}"
         own[name] = (weights[layer], penalty)
     return Objective(model, corruption, distance, _with(own, penalties))

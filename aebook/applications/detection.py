@@ -182,7 +182,7 @@ def detections(
     boxes, scores = np.concatenate(boxes).round().astype(int), np.concatenate(scores)
     best: list[Window] = []
     for place in np.argsort(-scores, kind="stable"):
-        window = Window(*boxes[place].tolist(), float(scores[place]))
+        window = Window(*boxes[place].tolist(), score=float(scores[place]))
         if all(overlap(window, other) <= shared for other in best):
             best.append(window)
         if len(best) == limit:

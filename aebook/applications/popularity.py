@@ -20,13 +20,13 @@ takes them from there. How far a score can be trusted, :func:`block_bootstrap` s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn import utils
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array
 from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, check_arguments
@@ -38,6 +38,9 @@ from aebook.training.pieces import in_pieces
 from aebook.variants import denoising
 
 __all__ = ["Interval", "block_bootstrap", "running_median", "stacked_features", "time_split"]
+
+# scikit-learn leaves it without types, and a checker would guess them from the defaults
+check_array: Any = utils.check_array
 
 #: Standard deviations beyond which a feature is cut off: what drifts must not run away.
 LIMIT = 4.0
@@ -84,14 +87,14 @@ def time_split(
     ValueError
         If a part would be empty.
     """
-    times, shares = _vector(times, "times"), np.asarray(shares, dtype=float)
-    if shares.ndim != 1 or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-9:
-        raise ValueError(f"got shares={shares.tolist()}, expected positive numbers with sum 1")
+    times, parted = _vector(times, "times"), np.asarray(shares, dtype=float)
+    if parted.ndim != 1 or not (parted > 0).all() or abs(parted.sum() - 1) > 1e-9:
+        raise ValueError(f"got shares={parted.tolist()}, expected positive numbers with sum 1")
     if not gap >= 0:
         raise ValueError(f"got gap={gap}, expected 0 or more, in the unit of times")
     order = np.argsort(times, kind="stable")
     ordered = times[order]
-    cuts = np.floor(np.cumsum(shares[:-1]) * len(times) + 1e-9).astype(int)
+    cuts = np.floor(np.cumsum(parted[:-1]) * len(times) + 1e-9).astype(int)
     # posts of the same moment go to the later part
     starts = [0, *np.searchsorted(ordered, ordered[np.minimum(cuts, len(times) - 1)])]
     ends = [*np.searchsorted(ordered, ordered[starts[1:]] - gap, side="right"), len(times)]
@@ -99,7 +102,7 @@ def time_split(
     parts = [order[start:end] for start, end in zip(starts, ends, strict=True)]
     if not all(map(len, parts)):
         raise ValueError(
-            f"got {len(times)} posts for shares={shares.tolist()} and gap={gap}, which leaves "
+            f"got {len(times)} posts for shares={parted.tolist()} and gap={gap}, which leaves "
             f"parts of {[len(part) for part in parts]}: give more posts or a smaller gap"
         )
     return parts
@@ -188,23 +191,23 @@ def stacked_features(
     callable
         From features (M, m) to codes (M, widths[-1]).
     """
-    x = check_array(as_array(x), dtype=np.float64, ensure_min_samples=2, input_name="features")
+    raw = check_array(as_array(x), dtype=np.float64, ensure_min_samples=2, input_name="features")
     check_arguments(seed=seed, epochs=epochs)
-    scaler = StandardScaler().fit(x)
+    scaler = StandardScaler().fit(raw)
 
     def standardised(features: ArrayLike) -> Tensor:
-        features = check_array(as_array(features), dtype=np.float64, input_name="features")
-        scaled = np.clip(scaler.transform(features), -LIMIT, LIMIT)
+        checked = check_array(as_array(features), dtype=np.float64, input_name="features")
+        scaled = np.clip(scaler.transform(checked), -LIMIT, LIMIT)
         return torch.from_numpy(scaled).float()
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         objective = denoising(
-            (x.shape[1], *widths), corruption, activation=activation, code=activation, output=None
+            (raw.shape[1], *widths), corruption, activation=activation, code=activation, output=None
         )
     options = {"lr": lr, "seed": seed, "progress": False}
-    layerwise(objective, standardised(x), epochs=epochs, **options)
-    fit(objective, standardised(x), epochs=fine_tune, **options)
+    layerwise(objective, standardised(raw), epochs=epochs, **options)
+    fit(objective, standardised(raw), epochs=fine_tune, **options)
     model = objective.model
 
     def encode(features: ArrayLike) -> NDArray[np.float64]:
@@ -250,14 +253,14 @@ def block_bootstrap(
     Interval
         The metric of the arrays themselves, and the ends.
     """
-    arrays = [as_array(array) for array in arrays]
+    values = [as_array(array) for array in arrays]
     check_arguments(block=block, samples=samples, seed=seed)
-    if not arrays or len({len(array) for array in arrays}) != 1:
+    if not values or len({len(array) for array in values}) != 1:
         raise ValueError(
-            f"got arrays of lengths {[len(array) for array in arrays]}, expected one or more of "
+            f"got arrays of lengths {[len(array) for array in values]}, expected one or more of "
             "the same length"
         )
-    size = len(arrays[0])
+    size = len(values[0])
     if block > size:
         raise ValueError(f"got block={block} for {size} posts, expected at most that many")
     if not 0 < level < 1:
@@ -267,9 +270,9 @@ def block_bootstrap(
     for _ in range(int(samples)):
         starts = rng.integers(size, size=-(-size // int(block)))
         rows = ((starts[:, None] + np.arange(int(block))) % size).ravel()[:size]
-        drawn.append(metric(*(array[rows] for array in arrays)))
+        drawn.append(metric(*(array[rows] for array in values)))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(metric(*arrays)), float(low), float(high))
+    return Interval(float(metric(*values)), float(low), float(high))
 
 
 def _vector(values: ArrayLike, name: str) -> NDArray[np.float64]:

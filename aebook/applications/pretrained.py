@@ -10,6 +10,7 @@ from importlib import resources
 
 from torch import nn
 
+from aebook.core import Autoencoder
 from aebook.datasets.files import read_verified
 from aebook.storage.files import load as load_file
 
@@ -40,7 +41,7 @@ SHIPPED: Mapping[str, str] = {
 }
 
 
-def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
+def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> Autoencoder:
     """Load a trained model that ships with the package, in evaluation mode.
 
     Parameters
@@ -59,7 +60,7 @@ def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
     """
     if name not in SHIPPED:
         raise ValueError(f"got {name!r}, expected one of {sorted(SHIPPED)}")
-    source = resources.files(__package__) / "weights" / f"{name}.safetensors"
+    source = resources.files("aebook.applications") / "weights" / f"{name}.safetensors"
     with resources.as_file(source) as path:
         read_verified(path, SHIPPED[name])
         return load_file(path, parts)

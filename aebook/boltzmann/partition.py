@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from aebook._internal.checks import check_arguments
 from aebook._internal.randomness import seeded
 from aebook.boltzmann.rbm import RBM
-from aebook.boltzmann.units import log_factor, log_sum, mean, sample
+from aebook.boltzmann.units import Units, log_factor, log_sum, mean, sample
 
 __all__ = ["Estimate", "annealed", "exact"]
 
@@ -43,7 +43,7 @@ def exact(rbm: RBM) -> float:
         A machine with a Bernoulli layer of at most 20 units.
     """
     w, b, c = (p.double() for p in (rbm.weight, rbm.hidden_bias, rbm.visible_bias))
-    sides = [
+    sides: list[tuple[Tensor, Tensor, Tensor, Units, Units]] = [
         (b, w.T, c, rbm.hidden_units, rbm.visible_units),
         (c, w, b, rbm.visible_units, rbm.hidden_units),
     ]

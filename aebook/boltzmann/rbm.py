@@ -61,6 +61,9 @@ class RBM(nn.Module):
         W, (hidden, visible), at first normal with standard deviation 0.01; c and b, at first zero.
     """
 
+    visible_units: Units
+    hidden_units: Units
+
     def __init__(
         self,
         visible: int,
@@ -293,7 +296,7 @@ def unroll(stack: Sequence[RBM]) -> Autoencoder:
     decoder = mlp(widths[::-1], activation=nn.Sigmoid, output=ends[stack[0].visible_units])
     model = Autoencoder(encoder, decoder).to(stack[0].weight)
     with torch.no_grad():
-        for rbm, up, down in zip(stack, encoder, reversed(list(decoder)), strict=True):
+        for rbm, up, down in zip(stack, model.encoder, reversed(list(model.decoder)), strict=True):
             up.map.weight.copy_(rbm.weight)
             up.map.bias.copy_(rbm.hidden_bias)
             down.map.weight.copy_(rbm.weight.T)

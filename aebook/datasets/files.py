@@ -121,7 +121,7 @@ def read_shipped(name: str) -> bytes:
     OSError
         If the file is missing or is not the one that was shipped.
     """
-    return read_verified(resources.files(__package__) / "files" / name, SHIPPED[name])
+    return read_verified(resources.files("aebook.datasets") / "files" / name, SHIPPED[name])
 
 
 def read_verified(path: Path | Traversable, digest: str) -> bytes:

@@ -163,7 +163,7 @@ def posts(count: Literal["reposts", "favourites"] = "reposts", *, replies: bool 
         keep[:] = True
     features = np.concatenate(list(blocks.values()), axis=1).astype(np.float32)
     arrays = (features[keep], counts[keep], times[keep])
-    return Posts(*map(torch.from_numpy, arrays), sum(blocks, ()))
+    return Posts(*map(torch.from_numpy, arrays), names=sum(blocks, ()))
 
 
 def online_news() -> Posts:
@@ -215,6 +215,7 @@ def online_news() -> Posts:
             reasons.append(f"{path}: {error}")
             warnings.warn(f"{path}: {error}: looking elsewhere", stacklevel=2)
     target = files.cache_folder(NEWS) / NEWS_ZIP
+    failure: Exception | None = None
     for _ in range(1 + files.RETRIES):
         try:
             data = _download(f"{NEWS.url}{NEWS_ZIP}")
@@ -286,7 +287,7 @@ def read_news(data: bytes, rows: int = NEWS_ROWS) -> Posts:
         shares[order].astype(np.int64),
         NEWS_EPOCH - DAY * days[order].astype(np.int64),
     )
-    return Posts(*map(torch.from_numpy, arrays), NEWS_COLUMNS)
+    return Posts(*map(torch.from_numpy, arrays), names=NEWS_COLUMNS)
 
 
 def _whole(rows: np.ndarray) -> np.ndarray:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.random import RandomState
-from numpy.typing import ArrayLike
 from sklearn.base import OutlierMixin
 
 from aebook._internal.checks import check_arguments
@@ -16,6 +15,8 @@ from aebook.applications.anomaly.scores import reconstruction_error, threshold
 from aebook.core import Objective
 from aebook.estimators.network import (
     NetworkEstimator,
+    Samples,
+    Table,
     hidden_layers,
     make_objective,
     unit_interval,
@@ -86,10 +87,12 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: ArrayLike, y: None = None) -> AutoencoderDetector:
+    def fit(self, X: Samples, y: None = None) -> AutoencoderDetector:
         """Train on samples (N, m), most of them ordinary, and set the threshold."""
         c = self.contamination
-        share = isinstance(c, numbers.Real) and not isinstance(c, bool) and 0 < c <= 0.5
+        share = (
+            isinstance(c, numbers.Real) and not isinstance(c, bool) and 0 < cast(float, c) <= 0.5
+        )
         if not (share or (isinstance(c, str) and c == "auto")):
             raise ValueError(
                 f"got contamination={c!r}, expected 'auto' or a number above 0 and at most 0.5"
@@ -101,7 +104,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
 
         errors = -self._scores(x)
         if share:
-            limit = threshold(errors, contamination=c)
+            limit = threshold(errors, contamination=cast(float, c))
         else:
             low, high = np.quantile(np.sqrt(errors), [0.25, 0.75])
             limit = (high + 1.5 * (high - low)) ** 2
@@ -109,19 +112,19 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         self.offset_ = -float(limit) * (1 + 1e-9)
         return self
 
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
+    def score_samples(self, X: Samples) -> np.ndarray:
         """Scores (N,) of samples (N, m), float64, at most 0; the lower, the more anomalous."""
         return self._scores(self._table(X, reset=False))
 
-    def decision_function(self, X: ArrayLike) -> np.ndarray:
+    def decision_function(self, X: Samples) -> np.ndarray:
         """``score_samples(X) - offset_``, (N,), float64: negative for outliers."""
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: Samples) -> np.ndarray:
         """-1 for outliers, 1 for all others, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def _scores(self, x: np.ndarray) -> np.ndarray:
+    def _scores(self, x: Table) -> np.ndarray:
         # the squared error, whatever distance the network was trained with
         judge = Objective(self.objective_.model)
         return -reconstruction_error(judge, self._scaled(x)).numpy()

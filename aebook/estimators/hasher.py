@@ -6,14 +6,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.random import RandomState
-from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from aebook import variants
 from aebook._internal.checks import check_arguments
 from aebook.applications.retrieval.hashers import SemanticHasher
-from aebook.estimators.network import NetworkEstimator, hidden_layers
+from aebook.estimators.network import NetworkEstimator, Samples, hidden_layers
 
 __all__ = ["SemanticHashTransformer"]
 
@@ -70,7 +69,7 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: ArrayLike, y: None = None) -> SemanticHashTransformer:
+    def fit(self, X: Samples, y: None = None) -> SemanticHashTransformer:
         """Train on samples (N, m) and set the thresholds."""
         check_arguments(n_bits=self.n_bits)
         x = self._table(X, reset=True)
@@ -85,12 +84,12 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.hasher_.thresholds += 1e-9
         return self
 
-    def transform(self, X: ArrayLike) -> np.ndarray:
+    def transform(self, X: Samples) -> np.ndarray:
         """Bits (N, p), boolean, of samples (N, m)."""
         x = self._table(X, reset=False)
         return self.hasher_.bits(self._scaled(x))
 
-    def encode(self, X: ArrayLike) -> np.ndarray:
+    def encode(self, X: Samples) -> np.ndarray:
         """The same packed, eight bits a byte, uint8 (N, ⌈p / 8⌉): codes for a ``HammingIndex``."""
         x = self._table(X, reset=False)
         return self.hasher_.encode(self._scaled(x))

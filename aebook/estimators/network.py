@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator
@@ -25,10 +26,20 @@ from aebook.training.loop import fit
 from aebook.training.pieces import in_pieces
 from aebook.training.schedules import constant
 
-__all__ = ["NetworkEstimator", "Table", "hidden_layers", "make_objective", "unit_interval"]
+__all__ = [
+    "NetworkEstimator",
+    "Samples",
+    "hidden_layers",
+    "make_objective",
+    "unit_interval",
+]
 
-#: Samples (N, m), dense or sparse.
-Table = np.ndarray | sparse.csr_array | sparse.csr_matrix
+#: Samples (N, m) as a user gives them.
+Samples = ArrayLike | sparse.sparray | sparse.spmatrix
+#: The same checked: an array, a ``csr_array`` or a ``csr_matrix``, which has no types.
+Table = Any
+#: Types that samples keep.
+FLOATS: Any = (np.float64, np.float32)
 #: Samples that pass through a network at once.
 CHUNK = 4096
 
@@ -63,6 +74,13 @@ class NetworkEstimator(BaseEstimator):
     objective_: Objective
     history_: History
     scaler_: StandardScaler | None
+    # parameters of all
+    scale: bool
+    epochs: int
+    batch_size: int
+    lr: float
+    random_state: int | RandomState | None
+    device: str | None
 
     def _begin(self, x: Table, make: Callable[[int], Objective]) -> None:
         """Learn the scaling of a table and build the networks for its number of features."""
@@ -121,7 +139,7 @@ class NetworkEstimator(BaseEstimator):
     def _seed(self) -> int:
         return int(self._random_state.randint(np.iinfo(np.int32).max))
 
-    def _table(self, X: ArrayLike, reset: bool) -> Table:
+    def _table(self, X: Any, reset: bool) -> Table:
         """Samples (N, m) in float32, if that is what they are in, or else float64."""
         if not reset:
             check_is_fitted(self, "objective_")
@@ -131,7 +149,7 @@ class NetworkEstimator(BaseEstimator):
                 "scale=False, with a MaxAbsScaler before it if features differ in scale, or "
                 "X.toarray()"
             )
-        kinds = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
+        kinds: dict[str, Any] = {"dtype": FLOATS, "accept_sparse": "csr"}
         return validate_data(self, X, reset=reset, **kinds)
 
     def _scaled(self, x: Table) -> Table:
@@ -189,7 +207,7 @@ def make_objective(
 def hidden_layers(sizes: Any) -> tuple[int, ...]:
     """Sizes of hidden layers, from one number or a sequence of them."""
     try:
-        given = (sizes,) if np.isscalar(sizes) else tuple(sizes)
+        given: tuple[Any, ...] | None = (sizes,) if np.isscalar(sizes) else tuple(sizes)
         whole = tuple(int(size) for size in given)
     except (TypeError, ValueError, OverflowError):
         given, whole = None, ()

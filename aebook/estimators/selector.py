@@ -7,7 +7,6 @@ import warnings
 
 import numpy as np
 from numpy.random import RandomState
-from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
@@ -15,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from aebook import variants
-from aebook.estimators.network import NetworkEstimator, hidden_layers
+from aebook.estimators.network import NetworkEstimator, Samples, hidden_layers
 from aebook.training.temperature import annealing
 
 __all__ = ["ConcreteFeatureSelector"]
@@ -85,7 +84,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: ArrayLike, y: None = None) -> ConcreteFeatureSelector:
+    def fit(self, X: Samples, y: None = None) -> ConcreteFeatureSelector:
         """Train on samples (N, m) and match nodes with features."""
         x = self._table(X, reset=True)
         k = self._count(x.shape[1])
@@ -119,7 +118,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
             f"1 to {m}, a share between 0 and 1, or None"
         )
 
-    def _get_support_mask(self) -> np.ndarray:
+    def _get_support_mask(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         check_is_fitted(self, "support_")
         return self.support_
 

@@ -16,7 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from aebook._internal.checks import check_arguments
 from aebook.core import Objective
 from aebook.estimators.network import (
+    FLOATS,
     NetworkEstimator,
+    Samples,
     hidden_layers,
     make_objective,
     unit_interval,
@@ -110,7 +112,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: ArrayLike, y: None = None) -> AutoencoderTransformer:
+    def fit(self, X: Samples, y: None = None) -> AutoencoderTransformer:
         """Build the networks and train them on samples (N, m), N at least 1."""
         x = self._table(X, reset=True)
         x = unit_interval(x, self.output, self.scale)
@@ -118,7 +120,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self._optimiser = self._train(self._scaled(x), self.epochs)
         return self
 
-    def partial_fit(self, X: ArrayLike, y: None = None) -> AutoencoderTransformer:
+    def partial_fit(self, X: Samples, y: None = None) -> AutoencoderTransformer:
         """Pass once over more samples (N, m); the first call builds the networks.
 
         Weights and the optimiser's moments go on from where they were, also after ``fit``. The
@@ -133,7 +135,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self._optimiser = self._train(self._scaled(x), 1, state=self._optimiser)
         return self
 
-    def transform(self, X: ArrayLike) -> np.ndarray:
+    def transform(self, X: Samples) -> np.ndarray:
         """Codes (N, p) of samples (N, m)."""
         x = self._table(X, reset=False)
         return self._applied(self.objective_.model.encode, self._scaled(x)).astype(x.dtype)
@@ -141,7 +143,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Samples (N, m), in the unit of the data, that codes (N, p) stand for."""
         check_is_fitted(self, "objective_")
-        z = check_array(X, dtype=(np.float64, np.float32), input_name="codes")
+        z = check_array(X, dtype=FLOATS, input_name="codes")
         if z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"got codes of {z.shape[1]} numbers, expected {self._n_features_out}, as many as "
@@ -151,7 +153,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         x = x if self.scaler_ is None else self.scaler_.inverse_transform(x)
         return x.astype(z.dtype)
 
-    def score(self, X: ArrayLike, y: None = None) -> float:
+    def score(self, X: Samples, y: None = None) -> float:
         r"""Explained variance :math:`1 - \sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`, at most 1.
 
         Of scaled features, which weigh alike; of samples (N, m) that are not all the same, N at

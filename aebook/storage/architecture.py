@@ -14,7 +14,7 @@ import inspect
 import numbers
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ def describe(module: nn.Module) -> dict[str, Any]:
     return node
 
 
-def build(node: Mapping[str, Any], parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
+def build(node: Any, parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
     """The module that a description describes, without memory for its tensors (device "meta").
 
     Parameters
@@ -152,9 +152,9 @@ def _describe(module: nn.Module, path: str, seen: dict[nn.Module, str]) -> dict[
             )
         node["source"] = seen[source]
     elif cls in _CONTAINERS:
+        children: dict[str, Any] = module._modules
         node["children"] = {
-            name: _describe(child, _join(path, name), seen)
-            for name, child in module._modules.items()
+            name: _describe(child, _join(path, name), seen) for name, child in children.items()
         }
     seen.setdefault(module, path)
     return node
@@ -188,7 +188,7 @@ def _build(
             return Chain(arguments["shape"], *children.values())
         return nn.Sequential(OrderedDict(children))
     if cls in _TIED:
-        source = built[node["source"]]
+        source = cast(nn.Linear, built[node["source"]])
         # next to its weight, which is real if the layer is in a part that was given
         with source.weight.device:
             module: nn.Module = Transposed(source, **arguments)
@@ -254,7 +254,7 @@ def _names(cls: type[nn.Module]) -> set[str]:
     return names
 
 
-def _arguments(module: nn.Module, cls: type[nn.Module]) -> dict[str, Any]:
+def _arguments(module: Any, cls: type[nn.Module]) -> dict[str, Any]:
     if hasattr(module, "arguments"):
         given = module.arguments()
     else:
@@ -268,7 +268,8 @@ def _unit_columns(module: nn.Module) -> int | None:
     """Along which dimension the weight is normalised, if that is how it is parametrised."""
     if not parametrize.is_parametrized(module):
         return None
-    lists = dict(module.parametrizations.items())
+    parametrizations: Any = module.parametrizations
+    lists = dict(parametrizations.items())
     if lists.keys() == {"weight"} and [type(p) for p in lists["weight"]] == [UnitColumns]:
         return lists["weight"][0].along
     return None

@@ -98,7 +98,7 @@ def load(
     parts: Mapping[str, nn.Module] | None = None,
     *,
     device: str | torch.device = "cpu",
-) -> nn.Module:
+) -> Any:
     """Read a model from a file that :func:`save` wrote; no code in the file is run.
 
     Parameters
@@ -115,7 +115,8 @@ def load(
     Returns
     -------
     torch.nn.Module
-        The model in evaluation mode. Its outputs are those of the model that was saved.
+        The model in evaluation mode, most often an :class:`aebook.Autoencoder`. Its outputs are
+        those of the model that was saved.
 
     Raises
     ------
@@ -160,7 +161,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         if isinstance(model, parallel):
             model = model.module
         elif type(model).__name__ == "OptimizedModule":
-            model = model._orig_mod
+            model = model.get_submodule("_orig_mod")
         else:
             break
     for path, part in model.named_modules():

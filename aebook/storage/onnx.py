@@ -70,7 +70,8 @@ def export(
             f"got types {sorted(map(str, types))} and {len(x)} messages, expected float32 or "
             "float64 and at least one: convert the model and the messages"
         )
-    plain = _unrolled(copy.deepcopy(model).cpu().eval())
+    plain = copy.deepcopy(model).cpu().eval()
+    _unrolled(plain)
     x = x.detach().cpu()
     # the model itself gives the values to compare with
     model = copy.deepcopy(model).cpu().eval()
@@ -115,7 +116,7 @@ def _unrolled(module: nn.Module) -> nn.Module:
         rows = module.source.weight if isinstance(module, SparseTransposed) else module.weight
         dense = nn.Linear(*rows.shape, bias=module.bias is not None, dtype=rows.dtype)
         dense.weight = nn.Parameter(rows.detach().T)
-        dense.bias = module.bias
+        dense.register_parameter("bias", module.bias)
         return dense
     return module
 
@@ -140,6 +141,7 @@ def _export(network: nn.Module, taken: Tensor, names: tuple[str, str]) -> bytes:
                 output_names=names[1:],
                 dynamic_shapes=free,
             )
+        assert program is not None  # dynamo=True gives one
         return program.model_proto.SerializeToString()
     except Exception as error:
         # what the exporter raises for an operation that it does not know may be anything

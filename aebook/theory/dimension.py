@@ -14,7 +14,7 @@ away. Above about ten dimensions read it as a lower bound, and look how it moves
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -117,7 +117,7 @@ def maximum_likelihood(x: ArrayLike, k: int = 10) -> IntrinsicDimension:
     return IntrinsicDimension(float(dimension), float(standard_error), n)
 
 
-def _points(x: ArrayLike) -> np.ndarray:
+def _points(x: Any) -> np.ndarray:
     """Distinct points in float64, (n, m), about their mean, with entries up to 1 in size."""
     x = as_array(x)
     if x.ndim < 2 or not x.size or x.dtype.kind not in "fiub":

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from aebook._internal.checks import whole
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass
+from aebook.core import Autoencoder, Loss, Objective, Pass, layers
 from aebook.distances import bernoulli, squared_error
 from aebook.penalties import kl_to_prior
 
@@ -132,7 +132,8 @@ class ImportanceWeighted(nn.Module):
         """The loss of a batch: ``"bound"``, negative, and the penalties other than the KL."""
         objective, model = self.objective, self.objective.model
         target = x if target is None else target
-        corrupted, activations = objective.encoded(x)
+        corrupted = objective.corrupted(x)
+        activations = layers(model.encoder, corrupted)
         posterior = model.bottleneck.posterior(activations[-1])
         z = torch.stack([posterior.sample() for _ in range(self.samples)])
         reconstruction, distance = _decoded(objective, z, target)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,23 @@ from aebook._internal.checks import check_arguments
 
 __all__ = ["Batches", "Data"]
 
-Data = Tensor | np.ndarray | tuple[Any, Any] | Dataset | DataLoader
+
+class _Table(Protocol):
+    """A table of pandas or polars."""
+
+    def to_numpy(self) -> np.ndarray: ...
+
+
+Data = (
+    Tensor
+    | np.ndarray
+    | sparse.sparray
+    | sparse.spmatrix
+    | _Table
+    | tuple[Any, Any]
+    | Dataset
+    | DataLoader
+)
 
 # what is read, or made dense, a batch at a time
 _Lazy = np.memmap | sparse.csr_array
@@ -67,12 +83,14 @@ class Batches:
         # where processes have to agree on the order, this number decides it
         members = processes.members()
         self.members, self.key = members, 0
-        self.tensors: tuple[Tensor | _Lazy, ...] | None = None
-        self.loader: DataLoader | None = None
-        self.samples: int | None = None
+        self.tensors: tuple[Any, ...] | None = None
+        # a loader is there where no tensors are; how many samples a stream has nobody knows
+        self.loader: Any = None
+        self.samples: Any = None
 
         if isinstance(data, TensorDataset):
-            data = data.tensors if len(data.tensors) > 1 else data.tensors[0]
+            tensors: Any = data.tensors
+            data = tensors if len(tensors) > 1 else tensors[0]
         if isinstance(data, DataLoader):
             if batch_size is not None:
                 raise ValueError(
@@ -88,12 +106,12 @@ class Batches:
                     "with sampler=torch.utils.data.DistributedSampler(dataset)"
                 )
             if not isinstance(data.dataset, IterableDataset):
-                self.samples = len(data.dataset)
+                self.samples = len(cast(Sized, data.dataset))
         elif isinstance(data, IterableDataset):
             self.batch_size = batch_size or default
             self.loader = DataLoader(data, batch_size=self.batch_size)
         elif isinstance(data, Dataset):
-            self.samples = len(data)
+            self.samples = len(cast(Sized, data))
             self.batch_size = self._size(batch_size, default)
             self.loader = DataLoader(data, batch_size=self.batch_size, shuffle=shuffle)
             if members.size > 1:
@@ -128,18 +146,18 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Go through the data once."""
         if self.tensors is not None:
-            x, target = (*self.tensors, None)[:2]
+            x, *targets = self.tensors
             order = self._order()
             if all(isinstance(part, Tensor) for part in self.tensors):
                 order = order.to(self.device)
             for chosen in self._parts(order):
-                yield self._take(x, chosen), None if target is None else self._take(target, chosen)
+                yield self._take(x, chosen), self._take(targets[0], chosen) if targets else None
         else:
             batch = None
             for batch in self._loaded():
                 parts = _pair(batch if isinstance(batch, tuple | list) else (batch,))
-                x, target = (*(self._move(part) for part in parts), None)[:2]
-                yield x, target
+                x, *targets = (self._move(part) for part in parts)
+                yield x, targets[0] if targets else None
             if batch is None and not (self.members.size > 1 and not self.shuffle):
                 raise ValueError("got no data: the loader ended before its first batch")
 
@@ -168,9 +186,10 @@ class Batches:
     def _take(self, values: Tensor | _Lazy, chosen: Tensor) -> Tensor:
         if isinstance(values, Tensor):
             return values[chosen.to(self.device)]
-        rows = values[chosen.numpy()]
+        rows: Any = values[chosen.numpy()]
         rows = rows.toarray() if sparse.issparse(rows) else np.array(rows)
-        return self._tensor(rows, 1, chosen)
+        # dense by now
+        return cast(Tensor, self._tensor(rows, 1, chosen))
 
     def _loaded(self) -> Iterator[Any]:
         """What the loader gives to this process."""
@@ -200,8 +219,8 @@ class Batches:
             return values
         if sparse.issparse(values) and values.ndim == 2:
             return sparse.csr_array(values)
-        if hasattr(values, "to_numpy"):
-            values = values.to_numpy()
+        if (to_numpy := getattr(values, "to_numpy", None)) is not None:
+            values = to_numpy()
         if isinstance(values, np.ndarray) and not (
             values.flags.writeable and all(stride >= 0 for stride in values.strides)
         ):

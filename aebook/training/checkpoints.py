@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from aebook._internal.files import remove_unfinished, replace
 from aebook._internal.randomness import random_state, set_random_state
-from aebook.core import Objective
 from aebook.processes import broadcast, gather, members
 from aebook.training.history import History
 
@@ -67,7 +66,7 @@ class Resumable:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: nn.Module,
         optimiser: Optimizer,
         scaler: torch.amp.GradScaler,
         device: torch.device,
@@ -145,7 +144,9 @@ class Resumable:
     def exhausted(self) -> bool:
         """Whether the validation loss has not fallen for as long as patience allows."""
         best = self.history.best_epoch
-        return None not in (self.patience, best) and len(self.history) - best >= self.patience
+        if self.patience is None or best is None:
+            return False
+        return len(self.history) - best >= self.patience
 
     def restore_best(self) -> None:
         """Put back the weights of the best epoch, if patience kept them."""

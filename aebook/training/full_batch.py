@@ -8,10 +8,9 @@ import time
 import warnings
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
-from aebook.core import Objective
 from aebook.training.batches import Batches, Data
 from aebook.training.history import History, Mean
 
@@ -19,7 +18,7 @@ __all__ = ["lbfgs"]
 
 
 def lbfgs(
-    objective: Objective, data: Data, *, iterations: int = 2000, tolerance: float = 1e-9
+    objective: nn.Module, data: Data, *, iterations: int = 2000, tolerance: float = 1e-9
 ) -> History:
     """Minimise a deterministic objective with L-BFGS on all data at once (Liu & Nocedal 1989).
 

@@ -9,17 +9,17 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from aebook import processes
 from aebook._internal.checks import check_arguments
 from aebook._internal.randomness import seeded
-from aebook.core import Loss, Objective
+from aebook.core import Loss
 from aebook.training.batches import Batches, Data
 from aebook.training.checkpoints import Resumable
 from aebook.training.history import History, Mean
@@ -27,10 +27,12 @@ from aebook.training.schedules import Schedule, constant, one_cycle
 
 __all__ = ["evaluate", "fit"]
 
+Trained = TypeVar("Trained", bound=nn.Module)
+
 
 @processes.together()
 def fit(
-    objective: Objective,
+    objective: Trained,
     data: Data,
     *,
     epochs: int,
@@ -39,7 +41,7 @@ def fit(
     lr: float = 1e-2,
     optimizer: Callable[..., Optimizer] = torch.optim.Adam,
     schedule: Schedule | None = None,
-    anneal: Callable[[Objective, float], None] | None = None,
+    anneal: Callable[[Trained, float], None] | None = None,
     clip: float | None = None,
     patience: int | None = None,
     precision: torch.dtype | None = None,
@@ -240,7 +242,7 @@ def fit(
 
 
 def evaluate(
-    objective: Objective, data: Data, *, batch_size: int | None = None, seed: int = 0
+    objective: nn.Module, data: Data, *, batch_size: int | None = None, seed: int = 0
 ) -> dict[str, float]:
     """Mean of the loss and of its terms over a data set, in evaluation mode.
 
@@ -267,7 +269,7 @@ def evaluate(
 
 
 def _evaluate(
-    objective: Objective, batches: Batches, seed: int, epoch: int | None
+    objective: nn.Module, batches: Batches, seed: int, epoch: int | None
 ) -> dict[str, float]:
     objective.eval()
     mean = Mean(epoch)
@@ -280,7 +282,7 @@ def _evaluate(
 
 def _compiled(run: nn.Module) -> Callable[..., Loss]:
     # noise is drawn as without compilation: the same numbers, by faster code on a CPU
-    options = {"options": {"fallback_random": True}}
+    options: dict[str, Any] = {"options": {"fallback_random": True}}
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         # by default the ninth kind of network that a process compiles runs as it is, with a warning
         options["recompile_limit"] = 256
@@ -288,11 +290,15 @@ def _compiled(run: nn.Module) -> Callable[..., Loss]:
 
 
 def _make(
-    optimizer: Callable[..., Optimizer], parameters: list[Tensor], lr: float, device: torch.device
+    optimizer: Callable[..., Optimizer],
+    parameters: list[nn.Parameter],
+    lr: float,
+    device: torch.device,
 ) -> Optimizer:
     # one kernel for all parameters, where there is one
     fused = optimizer in (torch.optim.Adam, torch.optim.AdamW) and device.type in ("cpu", "cuda")
-    made = optimizer(parameters, lr=lr, **({"fused": True} if fused else {}))
+    options: dict[str, Any] = {"fused": True} if fused else {}
+    made = optimizer(parameters, lr=lr, **options)
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made
@@ -307,7 +313,7 @@ def _device(device: str | torch.device | None) -> torch.device:
 
 
 @contextlib.contextmanager
-def _on(objective: Objective, device: torch.device, home: torch.device) -> Iterator[None]:
+def _on(objective: nn.Module, device: torch.device, home: torch.device) -> Iterator[None]:
     """Move to a device and, whatever happens, back, in evaluation mode."""
     objective.to(device)
     try:
@@ -333,7 +339,7 @@ def _bar(progress: bool | None, epochs: int, done: int) -> Any:
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
     # where TQDM_DISABLE is set, as when outputs are stored, its word counts
-    options = {} if progress else {"disable": True}
+    options: dict[str, Any] = {} if progress else {"disable": True}
     return tqdm(total=epochs, initial=done, unit="epoch", leave=False, **options)
 
 

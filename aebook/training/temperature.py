@@ -18,6 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from torch import nn
+
 from aebook._internal.checks import check_arguments, number
 from aebook.concrete import ConcreteSelector
 from aebook.core import Objective
@@ -42,7 +44,7 @@ def temperature_at(t: float, start: float = 10.0, end: float = 0.01) -> float:
     return start * (end / start) ** t
 
 
-def annealing(start: float = 10.0, end: float = 0.01) -> Callable[[Objective, float], None]:
+def annealing(start: float = 10.0, end: float = 0.01) -> Callable[[nn.Module, float], None]:
     """The schedule :func:`temperature_at`, in the form that :func:`aebook.fit` takes as ``anneal``.
 
     Parameters
@@ -127,12 +129,12 @@ def fit_until_converged(
     return histories
 
 
-def _anneal(objective: Objective, t: float, start: float, end: float) -> None:
+def _anneal(objective: nn.Module, t: float, start: float, end: float) -> None:
     for selector in _selectors(objective):
         selector.set_temperature(temperature_at(t, start, end))
 
 
-def _selectors(objective: Objective) -> list[ConcreteSelector]:
+def _selectors(objective: nn.Module) -> list[ConcreteSelector]:
     found = [module for module in objective.modules() if isinstance(module, ConcreteSelector)]
     if not found:
         raise ValueError(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from aebook._internal.checks import check_arguments
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
 from aebook.theory.likelihood import draws, posterior_of
+from aebook.training.batches import Data
 from aebook.training.pieces import in_pieces
 
 __all__ = ["Shared", "finite", "mean_distance", "with_posterior"]
@@ -27,7 +28,7 @@ class Shared(Posterior):
 
 def with_posterior(
     objective: Objective,
-    x: ArrayLike,
+    x: Data,
     samples: int,
     seed: int,
     chunk: int,
@@ -53,4 +54,5 @@ def mean_distance(
     objective: Objective, x: Tensor, q: Posterior, samples: int, chunk: int
 ) -> Tensor:
     """The mean of -log p(x|z) over codes drawn from q, (B,)."""
-    return sum(d.sum(0) for _, d in draws(objective, q, x, samples, chunk)) / samples
+    distances = (d.sum(0) for _, d in draws(objective, q, x, samples, chunk))
+    return cast(Tensor, sum(distances)) / samples

@@ -26,12 +26,11 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from aebook._internal.checks import check_arguments, number, one_of
 from aebook.core import Objective
-from aebook.training.batches import Batches
+from aebook.training.batches import Batches, Data
 from aebook.training.loop import fit
 from aebook.training.pieces import in_pieces
 
@@ -95,7 +94,7 @@ def group_soft_threshold(
 
 def decompose(
     objective: Objective,
-    x: ArrayLike,
+    x: Data,
     weight: float,
     norm: Literal["l1", "l21", "l21_features"] = "l1",
     *,

@@ -41,6 +41,7 @@ from aebook.applications.anomaly.posteriors import (
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
 from aebook.theory.likelihood import weighted_bound
+from aebook.training.batches import Data
 from aebook.training.pieces import in_pieces
 from aebook.training.schedules import cosine
 
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 
-def reconstruction_error(objective: Objective, x: ArrayLike, *, chunk: int = 2048) -> Tensor:
+def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) -> Tensor:
     r"""The distance :math:`d(x', x)` of each message from its reconstruction.
 
     Of any autoencoder. With :func:`aebook.distances.squared_error` it is the squared error, summed
@@ -96,7 +97,7 @@ def reconstruction_error(objective: Objective, x: ArrayLike, *, chunk: int = 204
 
 
 def reconstruction_probability(
-    objective: Objective, x: ArrayLike, samples: int = 32, *, seed: int = 0, chunk: int = 2048
+    objective: Objective, x: Data, samples: int = 32, *, seed: int = 0, chunk: int = 2048
 ) -> Tensor:
     r"""The negative logarithm :math:`E_{q(z|x)}[-\log p(x|z)]` of the reconstruction probability.
 
@@ -133,7 +134,7 @@ def reconstruction_probability(
 
 
 def negative_elbo(
-    objective: Objective, x: ArrayLike, samples: int = 32, *, seed: int = 0, chunk: int = 2048
+    objective: Objective, x: Data, samples: int = 32, *, seed: int = 0, chunk: int = 2048
 ) -> Tensor:
     r"""The bound :math:`E_{q(z|x)}[-\log p(x|z)] + D_{KL}(q(z|x) \| p(z))` on -log p(x), in nats.
 
@@ -157,7 +158,7 @@ def negative_elbo(
 
 
 def negative_log_likelihood(
-    objective: Objective, x: ArrayLike, samples: int = 200, *, seed: int = 0, chunk: int = 2048
+    objective: Objective, x: Data, samples: int = 200, *, seed: int = 0, chunk: int = 2048
 ) -> Tensor:
     r"""The importance-weighted estimate of :math:`-\log p(x)`, in nats.
 
@@ -185,7 +186,7 @@ def negative_log_likelihood(
 
 def likelihood_regret(
     objective: Objective,
-    x: ArrayLike,
+    x: Data,
     *,
     steps: int = 100,
     lr: float = 0.1,
@@ -255,9 +256,7 @@ def likelihood_regret(
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
-def mahalanobis(
-    objective: Objective, x: ArrayLike, reference: ArrayLike, *, chunk: int = 2048
-) -> Tensor:
+def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 2048) -> Tensor:
     r"""How unusual a code is: :math:`\sqrt{(z - \bar z)^\top Σ^{-1} (z - \bar z)}`.
 
     Mean and covariance are those of the codes of reference messages; the covariance is shrunk
@@ -279,7 +278,7 @@ def mahalanobis(
         One value a message, (N,), 0 or more.
     """
 
-    def codes(messages: ArrayLike) -> np.ndarray:
+    def codes(messages: Data) -> np.ndarray:
         z = in_pieces(objective, messages, chunk, objective.model.encode)
         return z.flatten(1).double().cpu().numpy()
 
@@ -323,15 +322,13 @@ def threshold(
         raise ValueError(
             f"got scores of shape {values.shape}, expected one finite number a message, (n,)"
         )
-    if (contamination is None) == (quantile is None):
-        raise ValueError("got neither or both of contamination and quantile, expected one of them")
     n = len(values)
     # a hair of rounding must not cost a whole rank: 0.29 · 100 = 28.999…
-    if contamination is not None:
+    if contamination is not None and quantile is None:
         if not 0 <= contamination < 1:
             raise ValueError(f"got contamination={contamination}, expected 0 or more and below 1")
         rank = n - math.floor(contamination * n + 1e-9)
-    else:
+    elif quantile is not None and contamination is None:
         if not 0 < quantile < 1:
             raise ValueError(f"got quantile={quantile}, expected a number between 0 and 1")
         rank = math.ceil(quantile * (n + 1) - 1e-9)
@@ -340,4 +337,6 @@ def threshold(
                 f"got quantile={quantile} for {n} scores, expected at most {n}/{n + 1}: no score "
                 f"of {n} can promise that; give at least {math.ceil(1 / (1 - quantile)) - 1} scores"
             )
+    else:
+        raise ValueError("got neither or both of contamination and quantile, expected one of them")
     return float(np.partition(values, rank - 1)[rank - 1])

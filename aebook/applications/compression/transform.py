@@ -159,7 +159,7 @@ def _check_quantiser(model: Autoencoder) -> None:
         )
 
 
-rate.check = _check_quantiser
+rate.check = _check_quantiser  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def slope(step: float) -> float:
@@ -196,6 +196,8 @@ class Analysis(nn.Module):
         the lowest frequencies, in squares.
     """
 
+    step: Tensor
+
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
@@ -210,7 +212,7 @@ class Analysis(nn.Module):
         self.register_buffer("step", torch.tensor(step))
         with torch.no_grad():
             self.blocks.weight.copy_(_GAIN * cosines)
-            self.blocks.bias.copy_(-cosines.sum((1, 2, 3)) / 2)
+            self.blocks.get_parameter("bias").copy_(-cosines.sum((1, 2, 3)) / 2)
             self.levels.weight.copy_(haar.repeat(n, 1, 1, 1))
 
     def arguments(self) -> dict[str, Any]:
@@ -246,6 +248,8 @@ class Synthesis(nn.Module):
         As in :class:`Analysis`.
     """
 
+    step: Tensor
+
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
@@ -261,7 +265,7 @@ class Synthesis(nn.Module):
         with torch.no_grad():
             self.levels.weight.copy_(haar.repeat(n, 1, 1, 1))
             self.blocks.weight.copy_(_GAIN * cosines)
-            self.blocks.bias.fill_(_GAIN / 2)
+            self.blocks.get_parameter("bias").fill_(_GAIN / 2)
 
     def arguments(self) -> dict[str, Any]:
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
@@ -328,7 +332,7 @@ def _residual(channels: int, hidden: int) -> nn.Sequential:
     """Three convolutions, of which the last gives zero at the start."""
     last = nn.Conv2d(hidden, channels, 1)
     nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    nn.init.zeros_(last.get_parameter("bias"))
     return nn.Sequential(
         nn.Conv2d(channels, hidden, 1),
         nn.LeakyReLU(0.1),

@@ -144,7 +144,7 @@ def cut(images: Sequence[ArrayLike], count: int, size: int, *, seed: int = 0) ->
     for n in range(count):
         image = arrays[n % len(arrays)]
         i, j = (g.integers(side - size + 1) for side in image.shape[:2])
-        patch = np.rot90(image[i : i + size, j : j + size], g.integers(4))
+        patch = np.rot90(image[i : i + size, j : j + size], int(g.integers(4)))
         patches.append(patch[:, ::-1] if g.integers(2) else patch)
     stacked = np.stack(patches).astype(np.float32).reshape(count, size, size, -1)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
@@ -205,14 +205,14 @@ def by_patches(
         for i in _starts(padded.shape[1], size, overlap)
         for j in _starts(padded.shape[2], size, overlap)
     ]
-    total = weights = ramp = None
+    total = weights = ramp = np.empty(0)
     factor = 1
     for first in range(0, len(corners), chunk):
         some = corners[first : first + chunk]
         patches = np.stack([padded[:, i : i + size, j : j + size] for i, j in some])
         with torch.no_grad():
             restored = function(torch.from_numpy(patches)).detach().cpu().double().numpy()
-        if total is None:
+        if first == 0:
             factor = _factor(restored.shape, patches.shape)
             ramp = _ramp(factor * size, factor * overlap)
             total = np.zeros((restored.shape[1], *(factor * n for n in padded.shape[1:])))

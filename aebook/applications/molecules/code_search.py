@@ -80,6 +80,7 @@ def search(
         raise ValueError("got nothing to start from, expected one or more")
     found: dict[str, tuple[float, Any]] = {}
     worthless: set[str] = set()
+    ranked: list[tuple[str, tuple[float, Any]]] = []
     best: list[float] = []
     parents = start
     for done in range(rounds + 1):

@@ -190,9 +190,9 @@ def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64
     a, b
         Fingerprints, (N, n) and (M, n). Two without any bit are alike.
     """
-    a, b = a.astype(np.float32), b.astype(np.float32)
-    common = a @ b.T
-    either = a.sum(1)[:, None] + b.sum(1) - common
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    common = x @ y.T
+    either = x.sum(1)[:, None] + y.sum(1) - common
     return np.where(either == 0, 1.0, common / np.maximum(either, 1)).astype(np.float64)
 
 

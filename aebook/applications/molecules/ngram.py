@@ -50,11 +50,11 @@ class NGram:
     """
 
     def __init__(self, messages: Tensor, order: int, vocabulary: int | None = None) -> None:
-        messages = _checked(messages)
+        symbols = _checked(messages)
         order = whole("order", order)
-        self.vocabulary = int(messages.max()) + 1 if vocabulary is None else vocabulary
-        if messages.max() >= self.vocabulary:
-            raise ValueError(f"got the symbol {messages.max()}, expected less than {vocabulary}")
+        self.vocabulary = int(symbols.max()) + 1 if vocabulary is None else vocabulary
+        if symbols.max() >= self.vocabulary:
+            raise ValueError(f"got the symbol {symbols.max()}, expected less than {vocabulary}")
         if self.vocabulary**order >= 2**62:
             raise ValueError(
                 f"got order={order} for {self.vocabulary} symbols, expected a lower one: contexts "
@@ -62,22 +62,22 @@ class NGram:
             )
         self.order = order
         self.length = messages.shape[1]
-        there = messages != PADDING
+        there = symbols != PADDING
         self._tables = []
         for k in range(order):
             # the numbers of context and symbol, written as the digits of one number
-            keys = self._contexts(messages, k)[there] * self.vocabulary + messages[there]
+            keys = self._contexts(symbols, k)[there] * self.vocabulary + symbols[there]
             self._tables.append(_table(keys, self.vocabulary))
 
     def log_likelihood(self, messages: Tensor) -> Tensor:
         r""":math:`\log p(x)` in nats of messages (N, T), their end included: float64, (N,)."""
-        messages = _checked(messages)
-        if messages.max() >= self.vocabulary:
+        symbols = _checked(messages)
+        if symbols.max() >= self.vocabulary:
             raise ValueError(
-                f"got the symbol {messages.max()}, expected less than {self.vocabulary}"
+                f"got the symbol {symbols.max()}, expected less than {self.vocabulary}"
             )
-        there = messages != PADDING
-        p = self._probabilities([self._contexts(messages, k) for k in range(self.order)], messages)
+        there = symbols != PADDING
+        p = self._probabilities([self._contexts(symbols, k) for k in range(self.order)], symbols)
         return torch.from_numpy(np.where(there, np.log(p), 0).sum(1))
 
     def sample(self, n: int, *, length: int | None = None, seed: int = 0) -> Tensor:

@@ -191,7 +191,12 @@ def check_k(k: int, count: int) -> int:
 
 def write(path: str | os.PathLike[str], bits: int, codes: NDArray[Any], ids: NDArray[Any]) -> None:
     """Write a collection: all of it, or nothing."""
-    content = {"format": np.array(FORMAT), "bits": np.array(bits), "codes": codes, "ids": ids}
+    content: dict[str, Any] = {
+        "format": np.array(FORMAT),
+        "bits": np.array(bits),
+        "codes": codes,
+        "ids": ids,
+    }
     replace(path, lambda file: np.savez(file, **content))
 
 

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
+from sklearn import utils
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_array
 from torch import Tensor
 
 from aebook._internal.checks import as_array, check_arguments, whole
@@ -35,6 +35,9 @@ from aebook.theory.linear import principal_components
 from aebook.training.pieces import in_pieces
 
 __all__ = ["LinearHasher", "SemanticHasher", "itq", "lsh", "pca_sign", "rerank"]
+
+# scikit-learn leaves it without types, and a checker would guess them from the defaults
+check_array: Any = utils.check_array
 
 #: Messages encoded at once.
 CHUNK = 4096
@@ -63,7 +66,7 @@ class SemanticHasher:
         The medians, (p,).
     """
 
-    def __init__(self, model: Autoencoder, x: ArrayLike) -> None:
+    def __init__(self, model: Autoencoder, x: Any) -> None:
         if not isinstance(model, Autoencoder):
             raise ValueError(
                 f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective "
@@ -72,15 +75,15 @@ class SemanticHasher:
         self.model = model
         self.thresholds = np.median(self._activities(x), axis=0)
 
-    def bits(self, x: ArrayLike) -> np.ndarray:
+    def bits(self, x: Any) -> np.ndarray:
         """Bits of messages (N, ...), as booleans (N, p)."""
         return self._activities(x) > self.thresholds
 
-    def encode(self, x: ArrayLike) -> np.ndarray:
+    def encode(self, x: Any) -> np.ndarray:
         """Codes of messages (N, ...): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
         return pack(self.bits(x))
 
-    def _activities(self, x: ArrayLike) -> np.ndarray:
+    def _activities(self, x: Any) -> np.ndarray:
         if not issparse(x):
             x = torch.as_tensor(x).to(next(self.model.parameters()).dtype)
         h = as_array(in_pieces(self.model, x, CHUNK, self._chunk))

@@ -26,8 +26,8 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.linalg import svds
+from sklearn import utils
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_array
 from torch import Tensor
 
 from aebook._internal.checks import as_array, check_arguments, number
@@ -46,6 +46,9 @@ __all__ = [
     "vocabulary",
     "word_autoencoder",
 ]
+
+# scikit-learn leaves it without types, and a checker would guess them from the defaults
+check_array: Any = utils.check_array
 
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -127,7 +130,7 @@ def cooccurrence(
     check_arguments(window=window)
     row = _numbers(words, "words")
     column = row if contexts is None else _numbers(contexts, "contexts")
-    ids = [token for text in _texts(texts) for token in (*tokens(text), None)]
+    ids: list[Any] = [token for text in _texts(texts) for token in (*tokens(text), None)]
     rows = np.array([row.get(token, -1) for token in ids], np.int64)
     columns = np.array([column.get(token, -1) for token in ids], np.int64)
     number = np.cumsum([token is None for token in ids])
@@ -227,8 +230,8 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     else:
         # the start is fixed, so that the same matrix gives the same vectors
         start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-        u, s, _ = svds(matrix, int(p), v0=start)
-        u, s = u[:, ::-1], s[::-1]
+        found: Any = svds(matrix, int(p), v0=start)
+        u, s = found[0][:, ::-1], found[1][::-1]
     return u * s**power
 
 
@@ -253,7 +256,7 @@ def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tup
     """
     counts = _counts(counts)
     weighed = ppmi(counts, shift=shift, smoothing=smoothing)
-    shares = normalize(counts, norm="l1")
+    shares: Any = normalize(counts, norm="l1")
     x, target = (torch.from_numpy(part.toarray()).float() for part in (weighed, shares))
     return x, target
 
@@ -311,15 +314,16 @@ def neighbours(
             f"got the word {word!r}, expected one of the {len(number)} given: the vocabulary "
             "holds frequent words in lower case"
         )
-    vectors = normalize(check_array(as_array(vectors), dtype=np.float64, input_name="vectors"))
-    if len(vectors) != len(number):
-        raise ValueError(f"got {len(vectors)} vectors for {len(number)} words, expected one each")
+    rows: Any = normalize(check_array(as_array(vectors), dtype=np.float64, input_name="vectors"))
+    if len(rows) != len(number):
+        raise ValueError(f"got {len(rows)} vectors for {len(number)} words, expected one each")
     check_arguments(k=k)
     if k >= len(number):
         raise ValueError(f"got k={k}, expected at most {len(number) - 1}, the number of others")
     own = number[word]
-    cosines = vectors @ vectors[own]
-    others = [n for n in np.argsort(-cosines, kind="stable") if n != own]
+    cosines = rows @ rows[own]
+    order: list[int] = np.argsort(-cosines, kind="stable").tolist()
+    others = [n for n in order if n != own]
     return [(words[n], float(cosines[n])) for n in others[:k]]
 
 
