@@ -106,9 +106,7 @@ GIVEN = {
     },
     "aebook.applications.translation.lexicon": lambda _: pairs(),
     "aebook.applications.translation.model": lambda _: pairs(),
-    "aebook.applications.words.vectors": lambda _: {
-        "texts": aebook.datasets.glosses().texts
-    },
+    "aebook.applications.words.vectors": lambda _: {"texts": aebook.datasets.glosses().texts},
     "aebook.concrete": lambda _: {"x": digits()},
     "aebook.datasets.folder.ImageFolder": folder,
     "aebook.storage.files": saved,

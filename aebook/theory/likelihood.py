@@ -151,7 +151,7 @@ class ImportanceWeighted(nn.Module):
         return f"samples={self.samples}"
 
 
-def sample(model: Autoencoder, n: int) -> Tensor:
+def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None) -> Tensor:
     r"""Means :math:`D_θ(z)` of p(x|z) for n codes drawn from the prior, :math:`z \sim N(0, I)`.
 
     Parameters
@@ -159,7 +159,9 @@ def sample(model: Autoencoder, n: int) -> Tensor:
     model
         An autoencoder with a :class:`aebook.bottlenecks.Gaussian` bottleneck.
     n
-        How many, drawn from PyTorch's global generator.
+        How many.
+    generator
+        Where the randomness comes from; the default is PyTorch's own.
 
     Returns
     -------
@@ -175,7 +177,9 @@ def sample(model: Autoencoder, n: int) -> Tensor:
             "model.decode(torch.randn(n, width))"
         )
     weight = next(model.decoder.parameters())
-    return model.decode(torch.randn(n, *shape, dtype=weight.dtype, device=weight.device))
+    # drawn where the generator is, so that every device sees the same codes
+    z = torch.randn(n, *shape, dtype=weight.dtype, generator=generator)
+    return model.decode(z.to(weight.device))
 
 
 def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Tensor:

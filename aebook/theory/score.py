@@ -129,10 +129,19 @@ class Mixture:
         posterior = self._joint(x, sigma).softmax(1) / (self.scale**2 + sigma**2)
         return (posterior @ self.means - posterior.sum(1, keepdim=True) * x).to(x.dtype)
 
-    def sample(self, count: int) -> Tensor:
-        """Messages drawn from p, (count, m), in float64, by PyTorch's global generator."""
-        chosen = torch.multinomial(self.weights, count, replacement=True)
-        noise = torch.randn(count, self.means.shape[1], dtype=torch.float64)
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Messages drawn from p, (count, m), in float64.
+
+        Parameters
+        ----------
+        count
+            How many.
+        generator
+            Where the randomness comes from; the default is PyTorch's own.
+        """
+        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        size = count, self.means.shape[1]
+        noise = torch.randn(size, dtype=torch.float64, generator=generator)
         return self.means[chosen] + self.scale[chosen, None] * noise
 
     def _joint(self, x: Tensor, sigma: float) -> Tensor:

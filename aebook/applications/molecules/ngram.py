@@ -80,7 +80,9 @@ class NGram:
         p = self._probabilities([self._contexts(symbols, k) for k in range(self.order)], symbols)
         return torch.from_numpy(np.where(there, np.log(p), 0).sum(1))
 
-    def sample(self, n: int, *, length: int | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self, n: int, *, length: int | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Write n messages, one symbol after another: int64, (n, length).
 
         Parameters
@@ -89,11 +91,10 @@ class NGram:
             How many, 1 or more.
         length
             Most symbols, the end included; the default is that of the longest it was made from.
-        seed
-            Seed of the draws.
+        generator
+            Where the randomness comes from; the default is PyTorch's own.
         """
         length = self.length if length is None else length
-        generator = np.random.default_rng(seed)
         written = np.zeros((n, length), np.int64)
         symbols = np.broadcast_to(np.arange(self.vocabulary), (n, self.vocabulary))
         done = np.zeros(n, bool)
@@ -102,7 +103,8 @@ class NGram:
             p = self._probabilities(before, symbols)
             p[:, PADDING] = 0
             edges = p.cumsum(1)
-            drawn = (generator.random((n, 1)) * edges[:, -1:] >= edges).sum(1)
+            uniform = torch.rand(n, 1, dtype=torch.float64, generator=generator).numpy()
+            drawn = (uniform * edges[:, -1:] >= edges).sum(1)
             written[:, t] = np.where(done, PADDING, drawn)
             done |= drawn == END
             if done.all():
