@@ -10,11 +10,11 @@ from scipy import sparse
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import aebook
-from aebook.training.batches import Batches
+from aebook.training.batches import batched
 
 
 def batches(data, batch_size=None, *, shuffle=False, default=4, dtype=torch.float32):
-    return Batches(
+    return batched(
         data,
         batch_size,
         shuffle=shuffle,

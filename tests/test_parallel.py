@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset
 import aebook
 from aebook import processes
 from aebook.processes import ALONE, Group
-from aebook.training.batches import Batches
+from aebook.training.batches import batched
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parent)
@@ -83,7 +83,7 @@ def divided(data, batch_size, size, *, shuffle=True, default=4):
     made = []
     for rank in range(size):
         with processes.together(Group(rank, size)):
-            made.append(Batches(data, batch_size, shuffle=shuffle, default=default, **kind))
+            made.append(batched(data, batch_size, shuffle=shuffle, default=default, **kind))
     return made
 
 

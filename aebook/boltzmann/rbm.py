@@ -31,7 +31,7 @@ from aebook.boltzmann import units
 from aebook.boltzmann.units import Units
 from aebook.core import Autoencoder
 from aebook.networks import mlp
-from aebook.training.batches import Batches
+from aebook.training.batches import batched
 from aebook.training.history import History
 
 __all__ = ["RBM", "pretrain", "unroll"]
@@ -179,7 +179,7 @@ class RBM(nn.Module):
         data = _tensor(data).to(self.weight)
         self._check(data)
         kind = {"dtype": self.weight.dtype, "device": self.weight.device}
-        batches = Batches(data, batch_size, shuffle=True, default=100, **kind)
+        batches = batched(data, batch_size, shuffle=True, default=100, **kind)
         sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
         sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
         history = History()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
-from aebook.training.batches import Batches, Data
+from aebook.training.batches import Data, InMemory, batched
 from aebook.training.history import History, Mean
 
 __all__ = ["lbfgs"]
@@ -49,10 +49,10 @@ def lbfgs(
     check_arguments(iterations=iterations, tolerance=tolerance)
     parameters = [p for p in objective.parameters() if p.requires_grad]
     kind = {"dtype": parameters[0].dtype, "device": parameters[0].device}
-    batches = Batches(data, None, shuffle=False, default=sys.maxsize, **kind)
-    if batches.tensors is None:
+    whole = batched(data, None, shuffle=False, default=sys.maxsize, **kind)
+    if not isinstance(whole, InMemory):
         raise ValueError("got a Dataset or DataLoader, expected tensors: L-BFGS needs all at once")
-    ((x, target),) = batches
+    ((x, target),) = whole
 
     objective.train()
     optimiser = torch.optim.LBFGS(

@@ -20,7 +20,7 @@ from aebook import processes
 from aebook._internal.checks import check_arguments
 from aebook._internal.randomness import seeded
 from aebook.core import Loss
-from aebook.training.batches import Batches, Data
+from aebook.training.batches import Data, InMemory, Loaded, batched
 from aebook.training.checkpoints import Resumable
 from aebook.training.history import History, Mean
 from aebook.training.schedules import Schedule, constant, one_cycle
@@ -153,10 +153,10 @@ def fit(
     members = processes.members()
     home, device, dtype = parameters[0].device, _device(device), parameters[0].dtype
     kind = {"dtype": dtype, "device": device}
-    batches = Batches(data, batch_size, shuffle=True, default=64, **kind)
+    batches = batched(data, batch_size, shuffle=True, default=64, **kind)
     held_out = None
     if validation is not None:
-        held_out = Batches(validation, None, shuffle=False, default=1024, **kind)
+        held_out = batched(validation, None, shuffle=False, default=1024, **kind)
     steps = _length(batches)
     if schedule is None:
         schedule = constant if steps is None else one_cycle
@@ -260,7 +260,7 @@ def evaluate(
     """
     parameter = next(objective.parameters())
     kind = {"dtype": parameter.dtype, "device": parameter.device}
-    batches = Batches(data, batch_size, shuffle=False, default=1024, **kind)
+    batches = batched(data, batch_size, shuffle=False, default=1024, **kind)
     was = objective.training
     try:
         return _evaluate(objective, batches, seed, None)
@@ -269,12 +269,12 @@ def evaluate(
 
 
 def _evaluate(
-    objective: nn.Module, batches: Batches, seed: int, epoch: int | None
+    objective: nn.Module, batches: InMemory | Loaded, seed: int, epoch: int | None
 ) -> dict[str, float]:
     objective.eval()
     mean = Mean(epoch)
     # the same noise at every call, and none of it taken from the training's stream
-    with torch.no_grad(), seeded(seed, batches.device):
+    with torch.no_grad(), seeded(seed, batches.form.device):
         for x, target in batches:
             mean.add(objective(x, target), len(x))
     return mean.value()
@@ -350,7 +350,7 @@ def _in_jupyter() -> bool:
     return shell is not None and "IPKernelApp" in shell.config
 
 
-def _length(batches: Batches) -> int | None:
+def _length(batches: InMemory | Loaded) -> int | None:
     try:
         return len(batches)
     except TypeError:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import whole
-from aebook.training.batches import Batches, Data
+from aebook.training.batches import Data, batched
 
 __all__ = ["in_pieces"]
 
@@ -49,7 +49,7 @@ def in_pieces(
     network.eval()
     try:
         with torch.no_grad():
-            pieces = Batches(x, None, shuffle=False, default=chunk, **kind)
+            pieces = batched(x, None, shuffle=False, default=chunk, **kind)
             return torch.cat([function(piece) for piece, _ in pieces])
     finally:
         network.train(was)

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from aebook._internal.checks import check_arguments, number, one_of
 from aebook.core import Objective
-from aebook.training.batches import Batches, Data
+from aebook.training.batches import Data, batched
 from aebook.training.loop import fit
 from aebook.training.pieces import in_pieces
 
@@ -141,7 +141,7 @@ def decompose(
     one_of("norm", norm, ("l1", "l21", "l21_features"))
     parameter = next(objective.parameters())
     kind = {"dtype": parameter.dtype, "device": parameter.device}
-    ((x, _),) = Batches(x, None, shuffle=False, default=sys.maxsize, **kind)
+    ((x, _),) = batched(x, None, shuffle=False, default=sys.maxsize, **kind)
     by = "row" if norm == "l21" else "column"
 
     S, history = torch.zeros_like(x), []
