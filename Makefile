@@ -119,6 +119,8 @@ test-seeds: $(STAMP)
 # The oldest versions of all but ONNX, which needs a newer PyTorch; then those of ONNX too.
 LOWEST := .venv-lowest
 test-lowest: $(STAMP)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "The oldest versions exist for Python 3.11: make distclean, then PYTHON=python3.11" >&2; exit 1; }
 	$(BIN)/python -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python tools/lowest.py test scale compression maps restoration bm3d chem translation -onnx > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet -r $(LOWEST)/lowest.txt

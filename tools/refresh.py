@@ -60,7 +60,7 @@ def refresh(path: Path) -> float:
     start = time.perf_counter()
     client = NotebookClient(
         notebook,
-        timeout=600,
+        timeout=None,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,

@@ -30,8 +30,8 @@ TRAINERS = {
     "stacked_features",
 }
 #: Modules whose functions return what was trained before.
-SHELVES = {"pretrained"}
-MODULES = {"aebook", "pretraining", "training", "rbm", "concrete", "robust"}
+SHELVES = {"compressors", "pretrained"}
+MODULES = {"aebook", "anomaly", "boltzmann", "rbm", "training"}
 
 
 def trained_cells(notebook: nbformat.NotebookNode) -> set[int]:
