@@ -4,12 +4,14 @@
 
 What a chapter asserts has to hold for other seeds than its own. Whoever seeds a generator, the
 chapter, the package or a library, gets ``seed + 1009 * SHIFT`` instead: data are divided in another
-way, weights start elsewhere, noise is other noise. Nothing else changes.
+way, weights start elsewhere, noise is other noise. Nothing else changes. A Python that the chapter
+starts, by ``torchrun`` for instance, is shifted likewise: it finds ``tools/shifted`` on its path.
 """
 
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,3 +76,9 @@ np.random.default_rng = _shift_first(np.random.default_rng)
 np.random.seed = _shift_first(np.random.seed)
 np.random.RandomState = _RandomState
 random.seed = _shift_first(random.seed)
+
+# a start-up file has no name of its own in every shell
+_home = Path(os.environ.get("PYTHONSTARTUP", globals().get("__file__", ""))).parent / "shifted"
+_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+if str(_home) not in _path:
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(_home), *filter(None, _path)])

@@ -61,10 +61,20 @@ def test_every_way_to_give_a_seed_is_shifted():
 def test_a_kernel_reads_the_start_up_file(monkeypatch):
     for name, value in SHIFTED.items():
         monkeypatch.setenv(name, value)
-    cell = nbformat.v4.new_code_cell("import torch\ntorch.manual_seed(3).initial_seed()")
-    notebook = nbformat.v4.new_notebook(cells=[cell])
+    own = "import torch\ntorch.manual_seed(3).initial_seed()"
+    # and so does what the kernel starts, and what that starts
+    child = "import torch; print(torch.manual_seed(4).initial_seed())"
+    command = f"subprocess.run([sys.executable, '-c', {child!r}], capture_output=True, text=True)"
+    grandchild = f"import subprocess, sys; print({command}.stdout)"
+    cells = [
+        own,
+        f"import subprocess, sys\nint({command}.stdout)",
+        f"int(subprocess.run([sys.executable, '-c', {grandchild!r}], stdout=-1).stdout)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_name="python3").execute()
-    assert notebook.cells[0].outputs[0]["data"]["text/plain"] == str(3 + BY)
+    said = [int(cell.outputs[0]["data"]["text/plain"]) for cell in notebook.cells]
+    assert said == [3 + BY, 4 + BY, 4 + BY]
 
 
 @pytest.mark.parametrize("name", rounding.ROUNDINGS)
