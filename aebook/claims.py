@@ -177,8 +177,10 @@ def _number(value: Any, digits: int) -> str:
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, int) or not math.isfinite(value) or value == 0:
         return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    # what was rounded before is shown as it is: 0.2 and not 0.20
+    own = len(f"{value:.10f}".rstrip("0").partition(".")[2])
     value = float(f"{value:.{digits - 1}e}")  # 9.97 and 10.03 are both 10
     magnitude = math.floor(math.log10(abs(value)))
     if magnitude < -3:
         return f"{value:.{digits - 2}e}"
-    return f"{value:,.{max(digits - 1 - magnitude, 0)}f}"
+    return f"{value:,.{min(max(digits - 1 - magnitude, 0), own)}f}"
