@@ -37,7 +37,7 @@ def said(capsys):
         (torch.tensor(0.25), {"above": torch.tensor(1 / 8)}, "x: 0.25 > 0.125"),
         ([9.998, 10.02], {"above": 9}, "x: 10, 10 > 9"),
         (0.99997, {"equal": 1, "within": 0.001}, "x: 1.0 = 1 ± 0.001"),
-        (np.linspace(0.2, 0.4, 11), {"below": 0.5}, "x: 0.40 < 0.5 (the nearest of 11)"),
+        (np.linspace(0.2, 0.4, 11), {"below": 0.5}, "x: 0.4 < 0.5 (the nearest of 11)"),
     ],
 )
 def test_the_number_stands_beside_its_bound(capsys, value, bounds, text):
