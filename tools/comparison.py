@@ -8,7 +8,8 @@ What is below ``RESIDUE`` in both is a residue of rounding itself; the cell chec
 import re
 from itertools import zip_longest
 
-NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
+# with commas between thousands, and not with one after it
+NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+-]?\d+)?")
 RESIDUE = 1e-5
 # of the last digit that is stored, and of the number: measured, see CONTRIBUTING
 UNITS, SHARE = 3, 0.1

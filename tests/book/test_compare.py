@@ -18,6 +18,7 @@ from trained import trained_cells
         ("12,377 bytes", "12,000 bytes"),
         ("100 of 784", " 99 of 784"),
         ("   9.99 dB", "  10.01 dB"),
+        ("1, 1.5, -0.9 < 2,000", "0.9, 1.5, -1 < 2,000"),
     ],
 )
 def test_the_same_words_and_near_numbers_are_alike_where_they_are_trained(found, stored):
