@@ -56,13 +56,7 @@ class Order:
     def __init__(self, samples: int, batch_size: int, shuffle: bool) -> None:
         self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
         self.members, self.key = processes.members(), 0
-        if samples == 0:
-            raise ValueError("got no data: expected at least one sample")
-        if shuffle and samples < self.members.size:
-            raise ValueError(
-                f"got {samples} samples for {self.members.size} processes, expected at least one "
-                "each: start fewer"
-            )
+        _check_count(samples, shuffle)
 
     def __len__(self) -> int:
         """How many batches."""
@@ -310,7 +304,7 @@ def batched(
         stream = isinstance(data.dataset, IterableDataset)
         samples = None if stream else len(cast(Sized, data.dataset))
         if samples is not None:
-            Order(samples, 1, shuffle)  # refuses what cannot be divided
+            _check_count(samples, shuffle)
         return Loaded(data, samples, data.batch_size, shuffle, form)
     if isinstance(data, IterableDataset):
         return Loaded(DataLoader(data, size or default), None, size or default, shuffle, form)
@@ -331,6 +325,16 @@ def batched(
             f"got {samples} messages and {targets[0]} targets; expected one target a message"
         )
     return InMemory(found, Order(samples, _size(size, samples, default), shuffle), form)
+
+
+def _check_count(samples: int, shuffle: bool) -> None:
+    size = processes.members().size
+    if samples == 0:
+        raise ValueError("got no data: expected at least one sample")
+    if shuffle and samples < size:
+        raise ValueError(
+            f"got {samples} samples for {size} processes, expected at least one each: start fewer"
+        )
 
 
 def _size(batch_size: int | None, samples: int, default: int) -> int:
