@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aebook.datasets import GLOSS_TOPICS, files
+from aebook.datasets import GLOSS_TOPICS, verified
 
 ROOT = Path(__file__).resolve().parents[1]
 with pytest.MonkeyPatch.context() as patch:
@@ -31,14 +31,14 @@ DSLABS = Path("/usr/lib/R/site-library/dslabs/data")
 # What ships, and writing it ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", files.SHIPPED)
+@pytest.mark.parametrize("name", verified.SHIPPED)
 def test_shipped_content_is_what_the_builder_makes(name: str) -> None:
-    arrays = builder.unpack(files.read_shipped(name))
+    arrays = builder.unpack(verified.read_shipped(name))
     assert builder.content_sha256(arrays) == builder.CONTENT[name]
 
 
 def test_every_shipped_file_has_a_recipe() -> None:
-    assert builder.RECIPES.keys() == builder.CONTENT.keys() == files.SHIPPED.keys()
+    assert builder.RECIPES.keys() == builder.CONTENT.keys() == verified.SHIPPED.keys()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_building_writes_only_what_is_right(
     arrays = {"a": np.arange(100, dtype=np.uint8)}
     data = builder.pack(arrays)
     monkeypatch.setattr(builder, "CONTENT", {"x.npz": builder.content_sha256(arrays)})
-    monkeypatch.setattr(builder, "SHIPPED", {"x.npz": files.sha256(data)})
+    monkeypatch.setattr(builder, "SHIPPED", {"x.npz": verified.sha256(data)})
     assert not builder.build("x.npz", arrays, tmp_path, check=True)
     assert "is missing" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
@@ -141,7 +141,7 @@ def two_recipes(monkeypatch: pytest.MonkeyPatch) -> dict[str, list]:
         builder, "RECIPES", {"bad.npz": (bad, "mlxtend"), "good.npz": (good, "wordnet")}
     )
     monkeypatch.setattr(builder, "CONTENT", {"good.npz": builder.content_sha256(arrays)})
-    monkeypatch.setattr(builder, "SHIPPED", {"good.npz": files.sha256(builder.pack(arrays))})
+    monkeypatch.setattr(builder, "SHIPPED", {"good.npz": verified.sha256(builder.pack(arrays))})
     return calls
 
 
@@ -165,7 +165,7 @@ def test_an_unknown_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 2
     message = capsys.readouterr().err
     assert "no recipe for nmist.npz" in message
-    assert all(name in message for name in files.SHIPPED)
+    assert all(name in message for name in verified.SHIPPED)
 
 
 # Sources -----------------------------------------------------------------------------------------
@@ -356,7 +356,7 @@ def test_glosses_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     lines.append(synset(9000, 3, "disparagement", "a communication that belittles somebody"))
     path = tmp_path / "data.noun"
     path.write_text("".join(lines), encoding="ascii")
-    monkeypatch.setattr(glosses, "DATA_NOUN_SHA256", files.sha256(path.read_bytes()))
+    monkeypatch.setattr(glosses, "DATA_NOUN_SHA256", verified.sha256(path.read_bytes()))
     monkeypatch.setattr(glosses, "TRAIN", 3)
     monkeypatch.setattr(glosses, "TEST", 2)
     arrays = glosses.glosses(path)
@@ -388,7 +388,7 @@ def test_an_installed_wordnet_is_used_and_otherwise_debians_package(
 
     # an absolute path replaces both roots, "/" and that of the package
     monkeypatch.setattr(glosses, "DATA_NOUN", tmp_path / "data.noun")
-    monkeypatch.setattr(glosses, "DATA_NOUN_SHA256", files.sha256(b"nouns"))
+    monkeypatch.setattr(glosses, "DATA_NOUN_SHA256", verified.sha256(b"nouns"))
     monkeypatch.setattr(glosses, "debian", debian)
     with pytest.raises(sources.SourceError, match="cannot read"):
         glosses.glosses(None)
@@ -504,7 +504,7 @@ def mlbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes]
     def write(data: bytes) -> Path:
         packed = lzma.compress(data)
         (tmp_path / "Shuttle.rda").write_bytes(packed)
-        monkeypatch.setitem(tables.RDA_SHA256, "Shuttle", files.sha256(packed))
+        monkeypatch.setitem(tables.RDA_SHA256, "Shuttle", verified.sha256(packed))
         return tmp_path
 
     return write

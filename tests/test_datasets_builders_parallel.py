@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aebook.datasets import files
+from aebook.datasets import verified
 
 ROOT = Path(__file__).resolve().parents[1]
 with pytest.MonkeyPatch.context() as patch:
@@ -221,7 +221,7 @@ def test_what_would_be_described_alike_stays_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = "module.exports = `好:a(女,子)\n妈:a(女,子)\n吗:a(口,马)`;"
-    monkeypatch.setattr(hanzi, "MEMBER_SHA256", files.sha256(table.encode()))
+    monkeypatch.setattr(hanzi, "MEMBER_SHA256", verified.sha256(table.encode()))
     arrays = hanzi.hanzi(package(tmp_path, table))
     characters, descriptions = (a.tobytes().decode().split("\n") for a in arrays.values())
     found = dict(zip(characters, descriptions, strict=True))

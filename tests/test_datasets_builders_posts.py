@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aebook.datasets import POST_COLUMNS, files
+from aebook.datasets import POST_COLUMNS, verified
 
 ROOT = Path(__file__).resolve().parents[1]
 with pytest.MonkeyPatch.context() as patch:
@@ -163,7 +163,7 @@ def dslabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     index, store = data_base(content, "xz", "trump_tweets")
     for name, data in (("Rdata.rdx", index), ("Rdata.rdb", store)):
         (tmp_path / name).write_bytes(data)
-        monkeypatch.setitem(popularity.DSLABS_SHA256, name, files.sha256(data))
+        monkeypatch.setitem(popularity.DSLABS_SHA256, name, verified.sha256(data))
     return tmp_path
 
 

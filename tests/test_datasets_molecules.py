@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aebook.applications.molecules.metrics import canonical, properties
-from aebook.datasets import files, molecules
+from aebook.applications.molecules.measures import canonical, properties
+from aebook.datasets import molecules, verified
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).resolve().parents[1] / "tools")
@@ -81,7 +81,7 @@ def molsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
             for split, table in tables.items():
                 name = f"moses/dataset/data/{split}.csv.gz"
                 archive.writestr(name, gzip.compress(table.encode()))
-        monkeypatch.setattr(builder, "MOLSETS_WHEEL", files.sha256(path.read_bytes()))
+        monkeypatch.setattr(builder, "MOLSETS_WHEEL", verified.sha256(path.read_bytes()))
         monkeypatch.setattr(builder, "TRAIN", 3)
         monkeypatch.setattr(builder, "TEST", 2)
         return path

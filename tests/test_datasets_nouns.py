@@ -1,4 +1,4 @@
-"""Tests of aebook.datasets.taxonomy and of how its file is made from WordNet's."""
+"""Tests of aebook.datasets.wordnet and of how its file is made from WordNet's."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aebook.applications.words import depths
-from aebook.datasets import GLOSS_TOPICS, NOUN_TOPICS, Nouns, files, glosses, nouns
+from aebook.datasets import GLOSS_TOPICS, NOUN_TOPICS, Nouns, glosses, nouns, verified
 
 ROOT = Path(__file__).resolve().parents[1]
 with pytest.MonkeyPatch.context() as patch:
@@ -193,7 +193,7 @@ def test_the_file_is_made_of_these_parts(tmp_path: Path, monkeypatch: pytest.Mon
     for name, content in {**FILES, "data.noun": data}.items():
         content = content.encode()
         (tmp_path / name).write_bytes(content)
-        monkeypatch.setitem(builder.SHA256, name, files.sha256(content))
+        monkeypatch.setitem(builder.SHA256, name, verified.sha256(content))
 
     class Some:
         texts = ["leaf " * 3, "The leaf: Leaf run run run run run xx xx xx xx xx"]  # noqa: RUF012

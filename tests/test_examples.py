@@ -81,9 +81,9 @@ GIVEN = {
         "vocabulary": molecules.Vocabulary.of(smiles(None)),
         "model": aebook.applications.pretrained.load("molecules"),
         "p": 64,
-        "properties": molecules.metrics.properties,
+        "properties": molecules.measures.properties,
     },
-    "aebook.applications.molecules.metrics": lambda _: {
+    "aebook.applications.molecules.measures": lambda _: {
         **written(),
         "train": smiles(),
         "test": smiles()[:20],
@@ -109,7 +109,7 @@ GIVEN = {
     "aebook.applications.words.vectors": lambda _: {"texts": aebook.datasets.glosses().texts},
     "aebook.concrete": lambda _: {"x": digits()},
     "aebook.datasets.folder.ImageFolder": folder,
-    "aebook.storage.files": saved,
+    "aebook.storage.models": saved,
     "aebook.storage.onnx": lambda _: {
         "model": aebook.variants.plain((784, 8)).model.eval(),
         "images": digits(),
@@ -120,7 +120,7 @@ NEEDS = {
     "aebook.applications.compression.compressors": "constriction",
     "aebook.applications.compression.transform": "constriction",
     "aebook.applications.molecules.code_search": "rdkit",
-    "aebook.applications.molecules.metrics": "rdkit",
+    "aebook.applications.molecules.measures": "rdkit",
     "aebook.applications.translation.model": "tokenizers",
     "aebook.storage.onnx": "onnxscript",
 }

@@ -13,8 +13,8 @@ from torch.utils.data import Dataset, IterableDataset
 
 import aebook
 from aebook import processes
+from aebook.data import batched
 from aebook.processes import ALONE, Group
-from aebook.training.batches import batched
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parent)

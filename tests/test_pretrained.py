@@ -7,7 +7,7 @@ import torch
 
 import aebook
 from aebook.applications import pretrained
-from aebook.datasets.files import sha256
+from aebook.datasets.verified import sha256
 
 WEIGHTS = resources.files("aebook.applications") / "weights"
 

@@ -52,7 +52,7 @@ from builders.segments import segments
 from builders.sources import SourceError
 from builders.tables import satellite, shuttle
 
-from aebook.datasets.files import SHIPPED, sha256
+from aebook.datasets.verified import SHIPPED, sha256
 
 FILES = Path(__file__).resolve().parents[1] / "aebook" / "datasets" / "files"
 

@@ -36,7 +36,7 @@ from aebook.applications import pretrained
 from aebook.applications.compression import Codec, transform_coder
 from aebook.applications.compression.rate_distortion import bits_per_pixel, psnr
 from aebook.core import Autoencoder, Objective
-from aebook.datasets.files import sha256
+from aebook.datasets.verified import sha256
 from aebook.training.schedules import one_cycle
 
 #: The first 16 digits of the SHA-256 of each photograph.

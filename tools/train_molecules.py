@@ -25,9 +25,9 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 import aebook
 from aebook.applications import pretrained
 from aebook.applications.molecules import NGram, Vocabulary, sample, variational
-from aebook.applications.molecules.metrics import distances, properties, score
+from aebook.applications.molecules.measures import distances, properties, score
 from aebook.datasets import molecules
-from aebook.datasets.files import sha256
+from aebook.datasets.verified import sha256
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "aebook/applications/weights/molecules.safetensors"
 

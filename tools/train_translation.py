@@ -28,7 +28,7 @@ from aebook.applications import pretrained
 from aebook.applications.translation import Translator, Vocabulary, scores
 from aebook.applications.translation.hanzi import compose, decompose
 from aebook.datasets import Segments, segments
-from aebook.datasets.files import sha256
+from aebook.datasets.verified import sha256
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "aebook/applications/weights"
 

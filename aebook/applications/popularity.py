@@ -31,10 +31,10 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, check_arguments
 from aebook.corruptions import masking
+from aebook.inference import in_pieces
 from aebook.networks import Activation
 from aebook.training.greedy import layerwise
 from aebook.training.loop import fit
-from aebook.training.pieces import in_pieces
 from aebook.variants import denoising
 
 __all__ = ["Interval", "block_bootstrap", "running_median", "stacked_features", "time_split"]

@@ -11,8 +11,8 @@ from importlib import resources
 from torch import nn
 
 from aebook.core import Autoencoder
-from aebook.datasets.files import read_verified
-from aebook.storage.files import load as load_file
+from aebook.datasets.verified import read_verified
+from aebook.storage.models import load as load_file
 
 __all__ = ["SHIPPED", "load"]
 

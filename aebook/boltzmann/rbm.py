@@ -30,8 +30,8 @@ from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
 from aebook.boltzmann.units import Units
 from aebook.core import Autoencoder
+from aebook.data import batched
 from aebook.networks import mlp
-from aebook.training.batches import batched
 from aebook.training.history import History
 
 __all__ = ["RBM", "pretrain", "unroll"]

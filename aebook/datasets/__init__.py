@@ -9,11 +9,11 @@ of one's own is an :class:`ImageFolder`.
 from aebook.datasets.chemistry import molecules
 from aebook.datasets.folder import ImageFolder
 from aebook.datasets.images import FASHION_MNIST_CLASSES, Images, fashion_mnist, mnist
+from aebook.datasets.news import NEWS_COLUMNS, POST_COLUMNS, Posts, online_news, posts
 from aebook.datasets.parallel import Segments, hanzi, segments
-from aebook.datasets.popularity import NEWS_COLUMNS, POST_COLUMNS, Posts, online_news, posts
 from aebook.datasets.tables import SATELLITE_CLASSES, SHUTTLE_CLASSES, Table, satellite, shuttle
-from aebook.datasets.taxonomy import NOUN_TOPICS, Nouns, nouns
 from aebook.datasets.text import GLOSS_TOPICS, Glosses, glosses
+from aebook.datasets.wordnet import NOUN_TOPICS, Nouns, nouns
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "FASHION_MNIST_CLASSES",

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from aebook.datasets.files import check_split, read_shipped
+from aebook.datasets.verified import check_split, read_shipped
 
 __all__ = ["molecules"]
 

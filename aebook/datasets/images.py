@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aebook.datasets.files import Archive, Checksums, check_split, load, read_idx, read_shipped
+from aebook.datasets.verified import Archive, Checksums, check_split, load, read_idx, read_shipped
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "FASHION_MNIST",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aebook.datasets.files import read_shipped
+from aebook.datasets.verified import read_shipped
 
 __all__ = ["Segments", "hanzi", "segments"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aebook.datasets.files import read_shipped
+from aebook.datasets.verified import read_shipped
 
 __all__ = [
     "SATELLITE_CLASSES",

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aebook.datasets.files import check_split, read_shipped
+from aebook.datasets.verified import check_split, read_shipped
 
 __all__ = [
     "GLOSS_TOPICS",

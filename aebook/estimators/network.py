@@ -21,9 +21,9 @@ from aebook._internal.checks import check_arguments
 from aebook._internal.randomness import seeded
 from aebook.core import Objective
 from aebook.distances import Gaussian, bernoulli
+from aebook.inference import in_pieces
 from aebook.training.history import History
 from aebook.training.loop import fit
-from aebook.training.pieces import in_pieces
 from aebook.training.schedules import constant
 
 __all__ = [

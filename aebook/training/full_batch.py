@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
-from aebook.training.batches import Data, InMemory, batched
+from aebook.data import Data, InMemory, batched
 from aebook.training.history import History, Mean
 
 __all__ = ["lbfgs"]

@@ -20,7 +20,7 @@ from aebook import processes
 from aebook._internal.checks import check_arguments
 from aebook._internal.randomness import seeded
 from aebook.core import Loss
-from aebook.training.batches import Data, InMemory, Loaded, batched
+from aebook.data import Data, InMemory, Loaded, batched
 from aebook.training.checkpoints import Resumable
 from aebook.training.history import History, Mean
 from aebook.training.schedules import Schedule, constant, one_cycle

@@ -23,7 +23,7 @@ from torch import nn
 from aebook._internal.checks import check_arguments, number
 from aebook.concrete import ConcreteSelector
 from aebook.core import Objective
-from aebook.training.batches import Data
+from aebook.data import Data
 from aebook.training.history import History
 from aebook.training.loop import fit
 from aebook.training.schedules import constant

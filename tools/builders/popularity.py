@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aebook.datasets.popularity import POSTS_EPOCH
+from aebook.datasets.news import POSTS_EPOCH
 from builders.rdata import read_lazy
 from builders.sources import debian, verified
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aebook.datasets.files import sha256
+from aebook.datasets.verified import sha256
 
 
 class SourceError(Exception):

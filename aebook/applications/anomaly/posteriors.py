@@ -11,9 +11,9 @@ from torch import Tensor
 from aebook._internal.checks import check_arguments
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
+from aebook.data import Data
+from aebook.inference import in_pieces
 from aebook.theory.likelihood import draws, posterior_of
-from aebook.training.batches import Data
-from aebook.training.pieces import in_pieces
 
 __all__ = ["Shared", "finite", "mean_distance", "with_posterior"]
 

@@ -30,9 +30,9 @@ from torch import Tensor
 
 from aebook._internal.checks import check_arguments, number, one_of
 from aebook.core import Objective
-from aebook.training.batches import Data, batched
+from aebook.data import Data, batched
+from aebook.inference import in_pieces
 from aebook.training.loop import fit
-from aebook.training.pieces import in_pieces
 
 __all__ = ["Decomposition", "decompose", "group_soft_threshold", "soft_threshold"]
 

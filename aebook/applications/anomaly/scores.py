@@ -40,9 +40,9 @@ from aebook.applications.anomaly.posteriors import (
 )
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
+from aebook.data import Data
+from aebook.inference import in_pieces
 from aebook.theory.likelihood import weighted_bound
-from aebook.training.batches import Data
-from aebook.training.pieces import in_pieces
 from aebook.training.schedules import cosine
 
 __all__ = [

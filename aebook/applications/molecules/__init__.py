@@ -1,6 +1,6 @@
 """Molecules as text: a model, its scores, a baseline, and search by codes."""
 
-from aebook.applications.molecules import metrics
+from aebook.applications.molecules import measures
 from aebook.applications.molecules.code_search import Found, search
 from aebook.applications.molecules.model import (
     Vocabulary,
@@ -19,7 +19,7 @@ __all__ = [
     "NGram",
     "Vocabulary",
     "from_selfies",
-    "metrics",
+    "measures",
     "sample",
     "search",
     "split_selfies",

@@ -3,7 +3,7 @@ r"""Molecules as sequences of symbols: SMILES, SELFIES, and a variational autoen
 A molecule is written as a line of text, cut into symbols, and each symbol becomes a number: a
 message of :mod:`aebook.recurrent`. SMILES needs nothing but this module. SELFIES, in which every
 line stands for some molecule, needs the package selfies, and whoever judges molecules needs rdkit
-(:mod:`aebook.applications.molecules.metrics`): ``pip install "aebook[chem]"``.
+(:mod:`aebook.applications.molecules.measures`): ``pip install "aebook[chem]"``.
 
 >>> vocabulary = Vocabulary.of(smiles)
 >>> messages = vocabulary.encode(smiles)

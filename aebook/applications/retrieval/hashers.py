@@ -31,8 +31,8 @@ from aebook._internal.checks import as_array, check_arguments, whole
 from aebook.applications.retrieval.codes import pack
 from aebook.bottlenecks import Binary
 from aebook.core import Autoencoder
+from aebook.inference import in_pieces
 from aebook.theory.linear import principal_components
-from aebook.training.pieces import in_pieces
 
 __all__ = ["LinearHasher", "SemanticHasher", "itq", "lsh", "pca_sign", "rerank"]
 

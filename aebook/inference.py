@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import whole
-from aebook.training.batches import Data, batched
+from aebook.data import Data, batched
 
 __all__ = ["in_pieces"]
 

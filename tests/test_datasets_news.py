@@ -1,4 +1,4 @@
-"""Tests of aebook.datasets.popularity: the posts that ship, and news found, fetched or refused."""
+"""Tests of aebook.datasets.news: the posts that ship, and news found, fetched or refused."""
 
 import io
 import re
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from aebook.datasets import NEWS_COLUMNS, POST_COLUMNS, files, online_news, popularity, posts
+from aebook.datasets import NEWS_COLUMNS, POST_COLUMNS, news, online_news, posts, verified
 
 # The posts ---------------------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ def test_each_call_returns_new_tensors() -> None:
 
 def test_no_text_is_stored() -> None:
     # fourteen bytes a post, three numbers beside them, and no room for words
-    with np.load(io.BytesIO(files.read_shipped("posts.npz")), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(verified.read_shipped("posts.npz")), allow_pickle=False) as arrays:
         assert {arrays[name].dtype for name in arrays.files} == {np.dtype(np.uint8)}
         assert arrays["features"].shape == (20_736, len(POST_COLUMNS))
         assert {arrays[name].shape for name in arrays.files[1:]} == {(3, 20_736)}
@@ -144,15 +144,15 @@ def packed(content: bytes, name: str = "OnlineNewsPopularity/OnlineNewsPopularit
 GOOD = table([731, 10, 731, 8], [593, 711, 1500, 3])
 
 
-def check(news: popularity.Posts) -> None:
+def check(found: news.Posts) -> None:
     # the earliest first: 731 days before 8 January 2015
-    assert news.times.tolist() == [1_357_516_800, 1_357_516_800, 1_419_811_200, 1_419_984_000]
-    assert news.counts.tolist() == [593, 1500, 711, 3]
-    assert news.names == NEWS_COLUMNS
-    assert news.features.shape == (4, 58)
-    assert news.features.dtype == torch.float32
-    assert news.features[:, 0].tolist() == [0, 2, 1, 3]
-    np.testing.assert_allclose(news.features[1], 2 + np.arange(58) / 100, rtol=1e-6)
+    assert found.times.tolist() == [1_357_516_800, 1_357_516_800, 1_419_811_200, 1_419_984_000]
+    assert found.counts.tolist() == [593, 1500, 711, 3]
+    assert found.names == NEWS_COLUMNS
+    assert found.features.shape == (4, 58)
+    assert found.features.dtype == torch.float32
+    assert found.features[:, 0].tolist() == [0, 2, 1, 3]
+    np.testing.assert_allclose(found.features[1], 2 + np.arange(58) / 100, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -161,14 +161,12 @@ def check(news: popularity.Posts) -> None:
     ids=["table", "archive", "archive without folders"],
 )
 def test_news_are_decoded(data: bytes) -> None:
-    check(popularity.read_news(data, rows=4))
+    check(news.read_news(data, rows=4))
 
 
 def test_the_first_day_is_that_of_the_first_articles_address() -> None:
     # published: .../2013/01/07/..., 731 days before the collection
-    assert np.datetime64(popularity.NEWS_EPOCH - 731 * popularity.DAY, "s") == np.datetime64(
-        "2013-01-07"
-    )
+    assert np.datetime64(news.NEWS_EPOCH - 731 * news.DAY, "s") == np.datetime64("2013-01-07")
     assert len(NEWS_COLUMNS) == len(set(NEWS_COLUMNS)) == 58
 
 
@@ -192,7 +190,7 @@ def test_the_first_day_is_that_of_the_first_articles_address() -> None:
 )
 def test_other_tables_are_refused(data: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        popularity.read_news(data, rows=4)
+        news.read_news(data, rows=4)
 
 
 @pytest.fixture
@@ -200,10 +198,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with no data set on it and no network, where four articles are all there are."""
     monkeypatch.setenv("AEBOOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("AEBOOK_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(files, "SYSTEM_FOLDER", tmp_path / "system")
-    monkeypatch.setattr(files, "RETRIES", 1)
-    monkeypatch.setattr(popularity.read_news, "__defaults__", (4,))
-    monkeypatch.setattr(popularity, "_download", no_network)
+    monkeypatch.setattr(verified, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(verified, "RETRIES", 1)
+    monkeypatch.setattr(news.read_news, "__defaults__", (4,))
+    monkeypatch.setattr(news, "_download", no_network)
     return tmp_path
 
 
@@ -216,7 +214,7 @@ def put(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", popularity.NEWS_NAMES)
+@pytest.mark.parametrize("name", news.NEWS_NAMES)
 @pytest.mark.parametrize(
     "folder",
     ["data", "data/online-news-popularity", "system/online-news-popularity",
@@ -245,7 +243,7 @@ def served(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list], l
             asked.append(url)
             return answers[len(asked) - 1]
 
-        monkeypatch.setattr(popularity, "_download", answer)
+        monkeypatch.setattr(news, "_download", answer)
         return asked
 
     return serve
@@ -308,4 +306,4 @@ def test_the_download_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         output_file.write(b"content")
 
     monkeypatch.setattr(pooch.HTTPDownloader, "__call__", answer)
-    assert popularity._download("https://a.example/b.zip") == b"content"
+    assert news._download("https://a.example/b.zip") == b"content"

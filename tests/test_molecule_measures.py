@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import wasserstein_distance
 
-from aebook.applications.molecules.metrics import (
+from aebook.applications.molecules.measures import (
     Properties,
     canonical,
     distances,

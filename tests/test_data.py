@@ -10,7 +10,7 @@ from scipy import sparse
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import aebook
-from aebook.training.batches import batched
+from aebook.data import batched
 
 
 def batches(data, batch_size=None, *, shuffle=False, default=4, dtype=torch.float32):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aebook._internal.files import replace
-from aebook.datasets import files
+from aebook.datasets import verified
 
 __all__ = ["NEWS_COLUMNS", "POST_COLUMNS", "Posts", "online_news", "posts"]
 
@@ -52,7 +52,7 @@ DAY, CLOCK = 86_400, 5 * 3_600
 SOURCES = ("web", "android", "iphone", "deck", "other")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
-NEWS = files.Archive(
+NEWS = verified.Archive(
     "online-news-popularity", "https://archive.ics.uci.edu/static/public/332/", checksums={}
 )
 #: The name under which the archive is published, and names under which it may be found.
@@ -142,7 +142,7 @@ def posts(count: Literal["reposts", "favourites"] = "reposts", *, replies: bool 
     """
     if count not in ("reposts", "favourites"):
         raise ValueError(f'count is {count!r}, but must be "reposts" or "favourites"')
-    with np.load(io.BytesIO(files.read_shipped("posts.npz")), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(verified.read_shipped("posts.npz")), allow_pickle=False) as arrays:
         stored = arrays["features"]
         gaps, counts = (_whole(arrays[name]) for name in ("minutes", count))
     times = POSTS_EPOCH + 60 * np.cumsum(gaps)
@@ -214,9 +214,9 @@ def online_news() -> Posts:
         except (OSError, ValueError) as error:
             reasons.append(f"{path}: {error}")
             warnings.warn(f"{path}: {error}: looking elsewhere", stacklevel=2)
-    target = files.cache_folder(NEWS) / NEWS_ZIP
+    target = verified.cache_folder(NEWS) / NEWS_ZIP
     failure: Exception | None = None
-    for _ in range(1 + files.RETRIES):
+    for _ in range(1 + verified.RETRIES):
         try:
             data = _download(f"{NEWS.url}{NEWS_ZIP}")
             news = read_news(data)
@@ -297,11 +297,11 @@ def _whole(rows: np.ndarray) -> np.ndarray:
 
 def _news_copies() -> Iterator[Path]:
     """Yield the copies on this machine, the cached one last."""
-    for folder in (*files.local_folders(NEWS), files.cache_folder(NEWS)):
+    for folder in (*verified.local_folders(NEWS), verified.cache_folder(NEWS)):
         yield from (path for name in NEWS_NAMES if (path := folder / name).is_file())
 
 
 def _download(url: str) -> bytes:
     buffer = io.BytesIO()
-    files.downloader()(url, buffer, None)
+    verified.downloader()(url, buffer, None)
     return buffer.getvalue()
