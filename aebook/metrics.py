@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array
@@ -19,6 +19,7 @@ __all__ = [
     "mean_average_precision",
     "precision_at_k",
     "precision_recall",
+    "psnr",
 ]
 
 
@@ -45,6 +46,40 @@ def fvu(reconstruction: Tensor, target: Tensor) -> float:
     if variance == 0:
         raise ValueError("got targets that are all the same, expected some variance to explain")
     return float((x - reconstruction).square().sum() / variance)
+
+
+def psnr(restored: ArrayLike, image: ArrayLike) -> float:
+    r"""Peak signal-to-noise ratio of one image, :math:`-10 \log_{10} \frac1m \|x' - x\|^2`, in dB.
+
+    Three decibels more are half the squared error.
+
+    Parameters
+    ----------
+    restored, image
+        The same shape, (H, W) or (H, W, C). Bytes, uint8, both of them: they are divided by 255.
+        Or floating point, ``image`` in [0, 1] and ``restored`` clipped to that.
+
+    Returns
+    -------
+    float
+        Infinity if they are equal.
+    """
+    a, b = as_array(restored), as_array(image)
+    if a.shape != b.shape or b.ndim not in (2, 3) or b.size == 0:
+        raise ValueError(
+            f"got images of shapes {a.shape} and {b.shape}, expected the same, (H, W) or (H, W, C)"
+        )
+    if (a.dtype == np.uint8) != (b.dtype == np.uint8):
+        raise ValueError(f"got {a.dtype} and {b.dtype}, expected bytes twice or neither: use / 255")
+    peak = 255 if b.dtype == np.uint8 else 1
+    a, b = a.astype(np.float64) / peak, b.astype(np.float64) / peak
+    if not (np.isfinite(a).all() and b.min() >= 0 and b.max() <= 1):
+        raise ValueError(
+            f"got restored from {a.min():.3g} to {a.max():.3g} and image from {b.min():.3g} to "
+            f"{b.max():.3g}, expected finite values, the image's in [0, 1]"
+        )
+    error = np.mean((a.clip(0, 1) - b) ** 2)
+    return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
 def l0(codes: Tensor) -> float:

@@ -31,10 +31,10 @@ def smiles(n=60):
 
 def written(n=60):
     """A model of molecules that knows nothing yet."""
-    vocabulary = molecules.Vocabulary.of(smiles(n))
-    length = vocabulary.encode(smiles(n)).shape[1]
-    model = molecules.variational(len(vocabulary), 8, length).model.eval()
-    return {"vocabulary": vocabulary, "model": model, "p": 8, "molecules": molecules}
+    alphabet = molecules.Alphabet.of(smiles(n))
+    length = alphabet.encode(smiles(n)).shape[1]
+    model = molecules.variational(len(alphabet), 8, length).model.eval()
+    return {"alphabet": alphabet, "model": model, "p": 8, "molecules": molecules}
 
 
 def saved(tmp_path):
@@ -78,7 +78,7 @@ GIVEN = {
         "new": images.downsample(torch.rand(2, 1, 16, 16)),
     },
     "aebook.applications.molecules.code_search": lambda _: {
-        "vocabulary": molecules.Vocabulary.of(smiles(None)),
+        "alphabet": molecules.Alphabet.of(smiles(None)),
         "model": aebook.applications.pretrained.load("molecules"),
         "p": 64,
         "properties": molecules.measures.properties,

@@ -15,6 +15,7 @@ from aebook.metrics import (
     mean_average_precision,
     precision_at_k,
     precision_recall,
+    psnr,
 )
 
 # up to seven entries of one query: distance and relevance
@@ -199,3 +200,50 @@ def test_misuse_of_rankings_is_refused():
     for bad in (distances - 2, distances / 2):
         with pytest.raises(ValueError, match="expected whole numbers, 0 or more"):
             precision_recall(bad, relevant)
+
+
+# Peak signal-to-noise ratio ----------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 100), colour=st.booleans())
+def test_psnr_is_its_formula(seed, colour):
+    g = np.random.default_rng(seed)
+    x = g.random((13, 12, 3) if colour else (13, 12))
+    y = x + 0.3 * g.standard_normal(x.shape)
+    expected = -10 * np.log10(((y.clip(0, 1) - x) ** 2).mean())
+    assert psnr(y, x) == pytest.approx(expected, rel=1e-9)
+    assert psnr(torch.from_numpy(y), torch.from_numpy(x)) == psnr(y, x)
+
+
+def test_psnr_of_bytes_has_the_peak_255():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    other = image ^ np.uint8(5)
+    error = np.mean((other - 1.0 * image) ** 2)
+    assert psnr(other, image) == pytest.approx(20 * np.log10(255 / np.sqrt(error)))
+    assert psnr(other, image) == pytest.approx(psnr(other / 255, image / 255))
+    assert psnr(np.array([[0, 255]], np.uint8), np.array([[1, 255]], np.uint8)) == pytest.approx(
+        51.1411, abs=1e-4
+    )
+    assert psnr(image, image) == float("inf")
+
+
+def test_psnr_does_not_depend_on_the_range_that_an_image_happens_to_have():
+    x = np.full((11, 11), 0.25)
+    assert psnr(x + 0.1, x) == pytest.approx(20)
+    assert psnr(x, x) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("restored", "image", "message"),
+    [
+        (np.zeros((5, 6)), np.zeros((6, 6)), "expected the same"),
+        (np.zeros(6), np.zeros(6), r"\(H, W\)"),
+        (np.zeros((6, 6), np.uint8), np.zeros((6, 6)), "bytes twice or neither"),
+        (np.zeros((6, 6)), np.full((6, 6), 2.0), r"the image's in \[0, 1\]"),
+        (np.full((6, 6), np.nan), np.zeros((6, 6)), "expected finite"),
+    ],
+    ids=["shapes", "no image", "one of bytes", "out of range", "NaN"],
+)
+def test_psnr_refuses_what_it_cannot_compare(restored, image, message):
+    with pytest.raises(ValueError, match=message):
+        psnr(restored, image)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import aebook
 from aebook.applications import pretrained
 from aebook.applications.molecules import (
-    Vocabulary,
+    Alphabet,
     from_selfies,
     sample,
     split_selfies,
@@ -116,53 +116,53 @@ def test_without_the_package_the_command_is_named(monkeypatch):
             call("[C]")
 
 
-# The vocabulary ------------------------------------------------------------------------------
+# The alphabet ------------------------------------------------------------------------------
 
 
-def test_the_vocabulary_of_the_shipped_molecules_is_that_of_the_shipped_model():
-    assert " ".join(Vocabulary.of(molecules()).symbols) == (
+def test_the_alphabet_of_the_shipped_molecules_is_that_of_the_shipped_model():
+    assert " ".join(Alphabet.of(molecules()).symbols) == (
         "# ( ) - 1 2 3 4 5 = Br C Cl F N O S [H] [nH] c n o s"
     )
 
 
 def test_messages_are_symbols_an_end_and_padding():
-    vocabulary = Vocabulary(["C", "Cl", "="])
-    x = vocabulary.encode(["C=CCl", "C"])
-    assert len(vocabulary) == 5
+    alphabet = Alphabet(["C", "Cl", "="])
+    x = alphabet.encode(["C=CCl", "C"])
+    assert len(alphabet) == 5
     assert x.dtype == torch.int64
     assert x.tolist() == [[2, 4, 2, 3, 1], [2, 1, 0, 0, 0]]
-    assert vocabulary.encode(["C"], 3).tolist() == [[2, 1, 0]]
-    assert vocabulary.decode(x) == ["C=CCl", "C"]
+    assert alphabet.encode(["C"], 3).tolist() == [[2, 1, 0]]
+    assert alphabet.decode(x) == ["C=CCl", "C"]
     # what has no end goes to the last symbol; what starts with it is empty
-    assert vocabulary.decode(torch.tensor([[2, 4, 2], [1, 0, 0]])) == ["C=C", ""]
+    assert alphabet.decode(torch.tensor([[2, 4, 2], [1, 0, 0]])) == ["C=C", ""]
 
 
 def test_shipped_molecules_come_back():
     lines = molecules("test")[:500]
-    vocabulary = Vocabulary.of(lines)
-    assert vocabulary.decode(vocabulary.encode(lines)) == lines
+    alphabet = Alphabet.of(lines)
+    assert alphabet.decode(alphabet.encode(lines)) == lines
 
 
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1).map("".join), min_size=1))
 def test_characters_will_do(texts):
-    vocabulary = Vocabulary.of(["abc"], list)
-    assert vocabulary.decode(vocabulary.encode(texts)) == texts
+    alphabet = Alphabet.of(["abc"], list)
+    assert alphabet.decode(alphabet.encode(texts)) == texts
 
 
-def test_the_vocabulary_refuses_what_it_does_not_know():
-    vocabulary = Vocabulary(["C", "="])
+def test_the_alphabet_refuses_what_it_does_not_know():
+    alphabet = Alphabet(["C", "="])
     with pytest.raises(
         ValueError, match=r"got the symbol 'N' in 'CN', expected one of the 2 .*C ="
     ):
-        vocabulary.encode(["C", "CN"])
+        alphabet.encode(["C", "CN"])
     with pytest.raises(ValueError, match="got an empty text"):
-        vocabulary.encode(["C", ""])
+        alphabet.encode(["C", ""])
     with pytest.raises(ValueError, match="text of 4 symbols, its end included, expected at most 3"):
-        vocabulary.encode(["C", "CCC"], 3)
+        alphabet.encode(["C", "CCC"], 3)
     with pytest.raises(ValueError, match=r"got one text, expected a list: \['C'\]"):
-        vocabulary.encode("C")
+        alphabet.encode("C")
     with pytest.raises(ValueError, match="got a symbol twice"):
-        Vocabulary(["C", "C"])
+        Alphabet(["C", "C"])
 
 
 # The autoencoder -----------------------------------------------------------------------------
@@ -171,12 +171,12 @@ def test_the_vocabulary_refuses_what_it_does_not_know():
 @pytest.fixture(scope="module")
 def trained():
     lines = [line for line in molecules() if len(line) < 26][:192]
-    vocabulary = Vocabulary.of(lines)
-    x = vocabulary.encode(lines)
+    alphabet = Alphabet.of(lines)
+    x = alphabet.encode(lines)
     torch.manual_seed(0)
-    objective = variational(len(vocabulary), 8, x.shape[1], hidden=32, beta=0.01)
+    objective = variational(len(alphabet), 8, x.shape[1], hidden=32, beta=0.01)
     history = aebook.fit(objective, x, epochs=6, lr=1e-2, anneal=warm_up(0.01, 0.25), clip=5.0)
-    return objective, history, vocabulary, x
+    return objective, history, alphabet, x
 
 
 def test_it_learns_to_reconstruct_and_its_terms_are_nats_a_message(trained):
@@ -194,17 +194,17 @@ def test_it_learns_to_reconstruct_and_its_terms_are_nats_a_message(trained):
     assert terms["distance"] == pytest.approx(float(sum(by_hand)) / len(x), rel=1e-4)
 
 
-def test_samples_are_texts_of_the_vocabulary_and_follow_the_generator(trained):
-    objective, _, vocabulary, _ = trained
+def test_samples_are_texts_of_the_alphabet_and_follow_the_generator(trained):
+    objective, _, alphabet, _ = trained
     g = torch.Generator()
-    one = sample(objective.model, vocabulary, 20, generator=g.manual_seed(1))
-    assert one == sample(objective.model, vocabulary, 20, generator=g.manual_seed(1))
+    one = sample(objective.model, alphabet, 20, generator=g.manual_seed(1))
+    assert one == sample(objective.model, alphabet, 20, generator=g.manual_seed(1))
     assert len(set(one)) > 15
-    assert {s for text in one for s in split_smiles(text)} <= set(vocabulary.symbols)
+    assert {s for text in one for s in split_smiles(text)} <= set(alphabet.symbols)
     # nearly without chance, the likeliest symbols
     z = torch.randn(20, 8, generator=g.manual_seed(2))
-    cold = sample(objective.model, vocabulary, 20, temperature=1e-4, generator=g.manual_seed(2))
-    assert cold == vocabulary.decode(objective.model.decode(z))
+    cold = sample(objective.model, alphabet, 20, temperature=1e-4, generator=g.manual_seed(2))
+    assert cold == alphabet.decode(objective.model.decode(z))
 
 
 def test_the_weight_rises_along_a_straight_line():
@@ -231,13 +231,13 @@ def test_it_survives_a_file(trained, tmp_path):
 
 @pytest.fixture(scope="module")
 def shipped():
-    return pretrained.load("molecules"), Vocabulary.of(molecules())
+    return pretrained.load("molecules"), Alphabet.of(molecules())
 
 
 def test_the_shipped_model_writes_half_of_the_test_molecules_again(shipped):
-    model, vocabulary = shipped
+    model, alphabet = shipped
     lines = molecules("test")[:300]
-    again = vocabulary.decode(model.reconstruct(vocabulary.encode(lines)))
+    again = alphabet.decode(model.reconstruct(alphabet.encode(lines)))
     # 0.53 of 2,000; five standard deviations of a share among 300
     assert sum(a == b for a, b in zip(again, lines, strict=True)) / 300 > 0.53 - 5 * 0.029
 

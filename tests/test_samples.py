@@ -20,7 +20,7 @@ def decoded(generator=None):
 
 
 def written(generator=None):
-    return molecules.sample(TEXTS, VOCABULARY, 5, generator=generator)
+    return molecules.sample(TEXTS, ALPHABET, 5, generator=generator)
 
 
 def by_decoder(generator=None):
@@ -28,14 +28,14 @@ def by_decoder(generator=None):
 
 
 def by_counts(generator=None):
-    return molecules.NGram(VOCABULARY.encode(LINES), 2).sample(5, generator=generator)
+    return molecules.NGram(ALPHABET.encode(LINES), 2).sample(5, generator=generator)
 
 
 torch.manual_seed(0)
 VAE = aebook.variants.variational((6, 3)).eval()
-VOCABULARY = molecules.Vocabulary.of(LINES)
-LENGTH = VOCABULARY.encode(LINES).shape[1]
-TEXTS = molecules.variational(len(VOCABULARY), 3, LENGTH, hidden=5).model.eval()
+ALPHABET = molecules.Alphabet.of(LINES)
+LENGTH = ALPHABET.encode(LINES).shape[1]
+TEXTS = molecules.variational(len(ALPHABET), 3, LENGTH, hidden=5).model.eval()
 
 
 def same(a, b):

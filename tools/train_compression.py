@@ -34,9 +34,10 @@ from torch.utils.data import Dataset
 import aebook
 from aebook.applications import pretrained
 from aebook.applications.compression import Codec, transform_coder
-from aebook.applications.compression.rate_distortion import bits_per_pixel, psnr
+from aebook.applications.compression.rate_distortion import bits_per_pixel
 from aebook.core import Autoencoder, Objective
 from aebook.datasets.verified import sha256
+from aebook.metrics import psnr
 from aebook.training.schedules import one_cycle
 
 #: The first 16 digits of the SHA-256 of each photograph.

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 import aebook
 from aebook.applications import pretrained
-from aebook.applications.molecules import NGram, Vocabulary, sample, variational
+from aebook.applications.molecules import Alphabet, NGram, sample, variational
 from aebook.applications.molecules.measures import distances, properties, score
 from aebook.datasets import molecules
 from aebook.datasets.verified import sha256
@@ -61,11 +61,11 @@ def cut(batch: list[tuple[Tensor]]) -> Tensor:
     return x[:, : int((x != 0).sum(1).max())]
 
 
-def training_set(wheel: Path | None, vocabulary: Vocabulary) -> list[str]:
-    """Return the molecules of the smallest hashes that the vocabulary can write."""
+def training_set(wheel: Path | None, alphabet: Alphabet) -> list[str]:
+    """Return the molecules of the smallest hashes that the alphabet can write."""
     lines = sorted(moses(wheel, ("train",))["train"], key=digest)[:COUNT]
-    known = set(vocabulary.symbols)
-    return [smiles for smiles in lines if known.issuperset(vocabulary.split(smiles))]
+    known = set(alphabet.symbols)
+    return [smiles for smiles in lines if known.issuperset(alphabet.split(smiles))]
 
 
 def rising(objective: aebook.Objective, t: float) -> None:
@@ -73,12 +73,12 @@ def rising(objective: aebook.Objective, t: float) -> None:
     objective.set_weight("kl", float(np.interp(t, (0, 1 / 3, 2 / 3), (0, BETA / 3, BETA))))
 
 
-def train(smiles: list[str], vocabulary: Vocabulary, checkpoint: Path | None) -> aebook.Objective:
+def train(smiles: list[str], alphabet: Alphabet, checkpoint: Path | None) -> aebook.Objective:
     """Train on some molecules; validated on a thousand of those that ship for testing."""
     torch.manual_seed(0)
-    objective = variational(len(vocabulary), CODE, LENGTH, hidden=HIDDEN, beta=BETA)
+    objective = variational(len(alphabet), CODE, LENGTH, hidden=HIDDEN, beta=BETA)
     # bytes: an eighth of the memory
-    x = vocabulary.encode(smiles, LENGTH).to(torch.uint8)
+    x = alphabet.encode(smiles, LENGTH).to(torch.uint8)
     loader = DataLoader(
         TensorDataset(x), batch_sampler=SimilarLengths((x != 0).sum(1), BATCH), collate_fn=cut
     )
@@ -86,7 +86,7 @@ def train(smiles: list[str], vocabulary: Vocabulary, checkpoint: Path | None) ->
         objective,
         loader,
         epochs=EPOCHS,
-        validation=vocabulary.encode(molecules("test")[-1000:], LENGTH),
+        validation=alphabet.encode(molecules("test")[-1000:], LENGTH),
         lr=RATE,
         schedule=aebook.training.schedules.one_cycle,
         anneal=rising,
@@ -97,19 +97,19 @@ def train(smiles: list[str], vocabulary: Vocabulary, checkpoint: Path | None) ->
     return objective
 
 
-def report(model: aebook.Autoencoder, vocabulary: Vocabulary, known: list[str]) -> None:
+def report(model: aebook.Autoencoder, alphabet: Alphabet, known: list[str]) -> None:
     """Print how well a model does on the shipped test molecules and from the prior, and a rival."""
     test = molecules("test")[:2000]
-    x = vocabulary.encode(test, LENGTH)
-    objective = variational(len(vocabulary), CODE, LENGTH, hidden=HIDDEN)
+    x = alphabet.encode(test, LENGTH)
+    objective = variational(len(alphabet), CODE, LENGTH, hidden=HIDDEN)
     objective.model = model
     terms = aebook.evaluate(objective.eval(), x)
-    exact = sum(a == b for a, b in zip(vocabulary.decode(model.reconstruct(x)), test, strict=True))
+    exact = sum(a == b for a, b in zip(alphabet.decode(model.reconstruct(x)), test, strict=True))
     print(f"test: {terms}, exactly reconstructed {exact / len(test):.3f}")
-    messages, held = vocabulary.encode(known), vocabulary.encode(molecules("test")[-1000:])
+    messages, held = alphabet.encode(known), alphabet.encode(molecules("test")[-1000:])
     best, gram = -np.inf, None
     for order in (10, 11, 12, 13):  # one after the other, since each takes a gigabyte
-        candidate = NGram(messages, order, len(vocabulary))
+        candidate = NGram(messages, order, len(alphabet))
         likelihood = float(candidate.log_likelihood(held).mean())
         if likelihood > best:
             best, gram = likelihood, candidate
@@ -117,8 +117,8 @@ def report(model: aebook.Autoencoder, vocabulary: Vocabulary, known: list[str]) 
     print(f"{gram.order}-gram model of the same molecules: log p = {likelihood:.1f} nats")
     generator = torch.Generator().manual_seed(0)
     for name, written in (
-        ("VAE", sample(model, vocabulary, 10_000, generator=generator)),
-        (f"{gram.order}-gram", vocabulary.decode(gram.sample(10_000))),
+        ("VAE", sample(model, alphabet, 10_000, generator=generator)),
+        (f"{gram.order}-gram", alphabet.decode(gram.sample(10_000))),
     ):
         # all but one in some thousands are canonical as they are
         print(f"10,000 samples, {name}: {score(written, set(known))}")
@@ -137,16 +137,16 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=WEIGHTS, metavar="FILE")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    vocabulary = Vocabulary.of(molecules())
-    smiles = training_set(options.molsets, vocabulary)
+    alphabet = Alphabet.of(molecules())
+    smiles = training_set(options.molsets, alphabet)
     if options.check:
         model = pretrained.load("molecules")
     else:
-        model = train(smiles, vocabulary, options.checkpoint).model
+        model = train(smiles, alphabet, options.checkpoint).model
         aebook.save(model, options.output)
         data = options.output.read_bytes()
         print(f"{options.output.name}: {len(data):,} bytes, SHA-256 {sha256(data)}")
-    report(model, vocabulary, smiles)
+    report(model, alphabet, smiles)
     return 0
 
 

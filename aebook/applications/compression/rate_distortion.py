@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, PPoly
 
 from aebook._internal.checks import as_array
+from aebook.metrics import psnr
 
 __all__ = [
     "Curve",
@@ -25,7 +26,6 @@ __all__ = [
     "curve",
     "pareto",
     "pillow",
-    "psnr",
 ]
 
 Method = Literal["pchip", "akima", "cubic"]
@@ -52,24 +52,6 @@ def bits_per_pixel(data: bytes, image: NDArray[Any]) -> float:
     """
     height, width = image.shape[:2]
     return 8 * len(data) / (height * width)
-
-
-def psnr(decoded: ArrayLike, image: ArrayLike) -> float:
-    r"""Peak signal-to-noise ratio :math:`10 \log_{10} (255^2 / \mathrm{mean}\,(x' - x)^2)` in dB.
-
-    Parameters
-    ----------
-    decoded, image
-        uint8, the same shape. The mean runs over all pixels and channels; equal images give ∞.
-    """
-    a, b = as_array(decoded), as_array(image)
-    if a.dtype != np.uint8 or b.dtype != np.uint8 or a.shape != b.shape or a.size == 0:
-        raise ValueError(
-            f"got {a.dtype} of shape {a.shape} and {b.dtype} of shape {b.shape}, expected two "
-            "uint8 images of the same shape"
-        )
-    error = np.mean((a.astype(np.float64) - b) ** 2)
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[..., Any]]:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from aebook._internal.checks import check_arguments, need, one_of, whole
 from aebook.applications.images.filters import as_image
 from aebook.core import Autoencoder
+from aebook.metrics import psnr
 
 __all__ = ["by_patches", "cut", "denoiser", "passing_on", "psnr", "random_level", "ssim", "tune"]
 
@@ -225,28 +226,6 @@ def by_patches(
     return (blended if array.ndim == 3 else blended[..., 0]).astype(np.float32)
 
 
-def psnr(restored: ArrayLike, clean: ArrayLike) -> float:
-    r"""Peak signal-to-noise ratio :math:`-10 \log_{10} \frac1m \|x' - x\|^2` of one image, in dB.
-
-    Parameters
-    ----------
-    restored
-        (H, W) or (H, W, C); what lies outside [0, 1] is clipped to it first.
-    clean
-        The same shape, in [0, 1].
-
-    Returns
-    -------
-    float
-        Infinity if they are equal. Three decibels more are half the squared error.
-    """
-    a, b = _pair(restored, clean)
-    if np.array_equal(a, b):
-        return float("inf")
-    metrics = need("skimage.metrics", "scikit-image", "restoration")
-    return float(metrics.peak_signal_noise_ratio(b, a, data_range=1))
-
-
 def ssim(restored: ArrayLike, clean: ArrayLike) -> float:
     r"""Structural similarity of one image, with the Gaussian windows of Wang et al. 2004.
 
@@ -260,7 +239,7 @@ def ssim(restored: ArrayLike, clean: ArrayLike) -> float:
     Parameters
     ----------
     restored, clean
-        As for :func:`psnr`, at least 11 × 11 pixels.
+        As for :func:`aebook.metrics.psnr`, at least 11 × 11 pixels.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 from aebook.applications.molecules import measures
 from aebook.applications.molecules.code_search import Found, search
 from aebook.applications.molecules.model import (
-    Vocabulary,
+    Alphabet,
     from_selfies,
     sample,
     split_selfies,
@@ -15,9 +15,9 @@ from aebook.applications.molecules.model import (
 from aebook.applications.molecules.ngram import NGram
 
 __all__ = [
+    "Alphabet",
     "Found",
     "NGram",
-    "Vocabulary",
     "from_selfies",
     "measures",
     "sample",

@@ -3,7 +3,7 @@ r"""Search for what scores best, in the space of codes or anywhere else where on
 >>> found = search(
 ...     torch.randn(100, p),
 ...     vary=lambda z: z + 0.3 * torch.randn_like(z),
-...     read=lambda z: vocabulary.decode(model.decode(z)),
+...     read=lambda z: alphabet.decode(model.decode(z)),
 ...     score=lambda texts: properties(texts).qed,
 ... )
 """

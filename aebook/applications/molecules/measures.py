@@ -3,7 +3,7 @@ r"""How good written molecules are: valid, unique, new, diverse, and like real o
 The measures are those of the benchmark MOSES (Polykovskiy et al. 2020). All of them need rdkit:
 ``pip install "aebook[chem]"``.
 
->>> samples = molecules.sample(model, vocabulary, 1000)
+>>> samples = molecules.sample(model, alphabet, 1000)
 >>> score(samples, train)
 >>> distances(properties(samples), properties(test))
 """
@@ -24,7 +24,7 @@ from aebook._internal.checks import check_arguments, need
 
 __all__ = [
     "Properties",
-    "Scores",
+    "SampleQuality",
     "canonical",
     "distances",
     "diversity",
@@ -39,7 +39,7 @@ __all__ = [
 RADIUS, BITS = 2, 1024
 
 
-class Scores(NamedTuple):
+class SampleQuality(NamedTuple):
     """Measures of a list of samples, each from 0 to 1."""
 
     valid: float
@@ -77,7 +77,7 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
     return [None if m is None else chem.MolToSmiles(m) for m in _molecules(smiles)]
 
 
-def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None) -> Scores:
+def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None) -> SampleQuality:
     r"""Validity, uniqueness, novelty and diversity of samples.
 
     Valid is what rdkit can read: its brackets and rings are closed, no atom has too many bonds, and
@@ -96,7 +96,7 @@ def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None
 
     Returns
     -------
-    Scores
+    SampleQuality
         Without any valid sample the last three are NaN.
     """
     if not samples:
@@ -104,11 +104,11 @@ def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None
     check_arguments(k=k)
     valid = [text for text in canonical(samples) if text is not None]
     if not valid:
-        return Scores(0.0, np.nan, np.nan, np.nan)
+        return SampleQuality(0.0, np.nan, np.nan, np.nan)
     first, different = valid[:k], set(valid)
     # only what stands among the samples has to be looked up, so invalid references do no harm
     known = different & (reference if isinstance(reference, Set) else {*canonical(reference)})
-    return Scores(
+    return SampleQuality(
         valid=len(valid) / len(samples),
         unique=len(set(first)) / len(first),
         novel=1 - len(known) / len(different),

@@ -5,11 +5,11 @@ message of :mod:`aebook.recurrent`. SMILES needs nothing but this module. SELFIE
 line stands for some molecule, needs the package selfies, and whoever judges molecules needs rdkit
 (:mod:`aebook.applications.molecules.measures`): ``pip install "aebook[chem]"``.
 
->>> vocabulary = Vocabulary.of(smiles)
->>> messages = vocabulary.encode(smiles)
->>> objective = variational(len(vocabulary), 64, messages.shape[1])
+>>> alphabet = Alphabet.of(smiles)
+>>> messages = alphabet.encode(smiles)
+>>> objective = variational(len(alphabet), 64, messages.shape[1])
 >>> history = aebook.fit(objective, messages, epochs=20, anneal=warm_up(0.2))
->>> new = sample(objective.model, vocabulary, 100)
+>>> new = sample(objective.model, alphabet, 100)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from aebook.penalties import kl_to_prior
 from aebook.recurrent import END, PADDING, Decoder, Encoder
 
 __all__ = [
-    "Vocabulary",
+    "Alphabet",
     "from_selfies",
     "sample",
     "split_selfies",
@@ -89,7 +89,7 @@ def from_selfies(selfies: str) -> str:
     return need("selfies", "selfies", "chem").decoder("".join(split_selfies(selfies)))
 
 
-class Vocabulary:
+class Alphabet:
     """Symbols and their numbers; 0 is padding, 1 the end.
 
     Parameters
@@ -112,8 +112,8 @@ class Vocabulary:
     @classmethod
     def of(
         cls, texts: Iterable[str], split: Callable[[str], Sequence[str]] = split_smiles
-    ) -> Vocabulary:
-        """The vocabulary of all symbols in some texts, in alphabetical order."""
+    ) -> Alphabet:
+        """The alphabet of all symbols in some texts, in alphabetical order."""
         return cls(sorted({symbol for text in texts for symbol in split(text)}), split)
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If a text is empty or too long, or has a symbol that is not in the vocabulary.
+            If a text is empty or too long, or has a symbol that is not in the alphabet.
         """
         if isinstance(texts, str):
             raise ValueError(f"got one text, expected a list: [{texts!r}]")
@@ -165,7 +165,7 @@ class Vocabulary:
         except KeyError as error:
             raise ValueError(
                 f"got the symbol {error.args[0]!r} in {text!r}, expected one of the "
-                f"{len(self.symbols)} of the vocabulary: {' '.join(self.symbols)}"
+                f"{len(self.symbols)} of the alphabet: {' '.join(self.symbols)}"
             ) from None
         if not row:
             raise ValueError("got an empty text, expected at least one symbol")
@@ -173,7 +173,7 @@ class Vocabulary:
 
 
 def variational(
-    vocabulary: int,
+    alphabet: int,
     code: int,
     length: int,
     *,
@@ -189,8 +189,8 @@ def variational(
 
     Parameters
     ----------
-    vocabulary
-        V, ``len(vocabulary)``.
+    alphabet
+        V, ``len(alphabet)``.
     code
         p, numbers a code.
     length
@@ -203,8 +203,8 @@ def variational(
         As in :class:`aebook.recurrent.Decoder`.
     """
     model = Autoencoder(
-        Encoder(vocabulary, 2 * code, embedding=32, hidden=max(1, hidden // 2)),
-        Decoder(vocabulary, code, length, embedding=32, hidden=hidden, forget=forget),
+        Encoder(alphabet, 2 * code, embedding=32, hidden=max(1, hidden // 2)),
+        Decoder(alphabet, code, length, embedding=32, hidden=hidden, forget=forget),
         Gaussian(),
     )
     distance = partial(categorical, ignore=PADDING)
@@ -236,7 +236,7 @@ def warm_up(beta: float, until: float = 0.5) -> Callable[[Objective, float], Non
 
 def sample(
     model: Autoencoder,
-    vocabulary: Vocabulary,
+    alphabet: Alphabet,
     n: int,
     *,
     temperature: float = 1.0,
@@ -248,8 +248,8 @@ def sample(
     ----------
     model
         What :func:`variational` made, trained.
-    vocabulary
-        The vocabulary that it was trained with.
+    alphabet
+        The alphabet that it was trained with.
     n
         How many.
     temperature
@@ -258,7 +258,7 @@ def sample(
         Where the randomness comes from; the default is PyTorch's own.
     """
     z = torch.randn(n, model.decoder.from_code.in_features, generator=generator)
-    return vocabulary.decode(model.decoder.sample(z, temperature, generator))
+    return alphabet.decode(model.decoder.sample(z, temperature, generator))
 
 
 def _split(text: str, pattern: re.Pattern[str], kind: str) -> list[str]:

@@ -7,8 +7,8 @@ r"""The n-gram model: the next symbol depends on the few before it, and on nothi
 It has no code, and is trained by counting. What an autoencoder of sequences writes from the prior
 has to be better than what this writes. Messages are those of :mod:`aebook.recurrent`.
 
->>> model = NGram(vocabulary.encode(train), order=6)
->>> vocabulary.decode(model.sample(100))
+>>> model = NGram(alphabet.encode(train), order=6)
+>>> alphabet.decode(model.sample(100))
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ class NGram:
         int64, (N, T): symbols, END, padding.
     order
         n, 1 or more; 1 knows only how frequent each symbol is.
-    vocabulary
+    alphabet
         Number V of symbols; the default is one more than the largest in the messages. As many as
         :math:`V^n < 2^{62}` allows.
     """
 
-    def __init__(self, messages: Tensor, order: int, vocabulary: int | None = None) -> None:
+    def __init__(self, messages: Tensor, order: int, alphabet: int | None = None) -> None:
         symbols = _checked(messages)
         order = whole("order", order)
-        self.vocabulary = int(symbols.max()) + 1 if vocabulary is None else vocabulary
-        if symbols.max() >= self.vocabulary:
-            raise ValueError(f"got the symbol {symbols.max()}, expected less than {vocabulary}")
-        if self.vocabulary**order >= 2**62:
+        self.alphabet = int(symbols.max()) + 1 if alphabet is None else alphabet
+        if symbols.max() >= self.alphabet:
+            raise ValueError(f"got the symbol {symbols.max()}, expected less than {alphabet}")
+        if self.alphabet**order >= 2**62:
             raise ValueError(
-                f"got order={order} for {self.vocabulary} symbols, expected a lower one: contexts "
+                f"got order={order} for {self.alphabet} symbols, expected a lower one: contexts "
                 "are numbers below 2^62"
             )
         self.order = order
@@ -66,16 +66,14 @@ class NGram:
         self._tables = []
         for k in range(order):
             # the numbers of context and symbol, written as the digits of one number
-            keys = self._contexts(symbols, k)[there] * self.vocabulary + symbols[there]
-            self._tables.append(_table(keys, self.vocabulary))
+            keys = self._contexts(symbols, k)[there] * self.alphabet + symbols[there]
+            self._tables.append(_table(keys, self.alphabet))
 
     def log_likelihood(self, messages: Tensor) -> Tensor:
         r""":math:`\log p(x)` in nats of messages (N, T), their end included: float64, (N,)."""
         symbols = _checked(messages)
-        if symbols.max() >= self.vocabulary:
-            raise ValueError(
-                f"got the symbol {symbols.max()}, expected less than {self.vocabulary}"
-            )
+        if symbols.max() >= self.alphabet:
+            raise ValueError(f"got the symbol {symbols.max()}, expected less than {self.alphabet}")
         there = symbols != PADDING
         p = self._probabilities([self._contexts(symbols, k) for k in range(self.order)], symbols)
         return torch.from_numpy(np.where(there, np.log(p), 0).sum(1))
@@ -96,7 +94,7 @@ class NGram:
         """
         length = self.length if length is None else length
         written = np.zeros((n, length), np.int64)
-        symbols = np.broadcast_to(np.arange(self.vocabulary), (n, self.vocabulary))
+        symbols = np.broadcast_to(np.arange(self.alphabet), (n, self.alphabet))
         done = np.zeros(n, bool)
         for t in range(length):
             before = [self._contexts(written[:, : t + 1], k)[:, -1:] for k in range(self.order)]
@@ -117,27 +115,27 @@ class NGram:
         for back in range(k, 0, -1):
             shifted = np.zeros_like(messages)
             shifted[:, back:] = messages[:, :-back]
-            number = number * self.vocabulary + shifted
+            number = number * self.alphabet + shifted
         return number
 
     def _probabilities(
         self, contexts: list[NDArray[np.int64]], symbols: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """The probability of each symbol, by the recursion from the shortest context up."""
-        p = np.full(symbols.shape, 1 / (self.vocabulary - 1))
+        p = np.full(symbols.shape, 1 / (self.alphabet - 1))
         for (keys, counts, known, totals, types), context in zip(
             self._tables, contexts, strict=True
         ):
-            c = _look(keys, counts, context * self.vocabulary + symbols)
+            c = _look(keys, counts, context * self.alphabet + symbols)
             total, kinds = _look(known, totals, context), _look(known, types, context)
             p = (c + kinds * p) / np.maximum(total + kinds, 1) + (total == 0) * p
         return p
 
 
-def _table(keys: NDArray[np.int64], vocabulary: int) -> tuple[NDArray[np.int64], ...]:
+def _table(keys: NDArray[np.int64], alphabet: int) -> tuple[NDArray[np.int64], ...]:
     """Counts c(h, s), and for each context c(h) and t(h), all sorted for look-up."""
     keys, counts = np.unique(keys, return_counts=True)
-    known, start = np.unique(keys // vocabulary, return_index=True)
+    known, start = np.unique(keys // alphabet, return_index=True)
     return keys, counts, known, np.add.reduceat(counts, start), np.diff(np.append(start, len(keys)))
 
 
