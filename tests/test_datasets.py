@@ -210,7 +210,7 @@ def test_a_damaged_shipped_file_is_named(
         data[len(data) // 2] ^= 1
     if damage != "missing":
         target.write_bytes({"truncated": data[:-100], "empty": b""}.get(damage, data))
-    monkeypatch.setattr(files.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(verified.resources, "files", lambda _: tmp_path)
     with pytest.raises(OSError, match=f"{re.escape(name)}.*reinstall aebook"):
         loader()
 
@@ -476,7 +476,7 @@ def test_a_failed_download_is_refused_and_leaves_nothing(
     server.behaviour = [failure]
     with monkeypatch.context() as patch:
         if failure == "hang":
-            patch.setattr(files, "TIMEOUT", (5.0, 0.2))
+            patch.setattr(verified, "TIMEOUT", (5.0, 0.2))
         with pytest.raises(ConnectionError, match=REASONS[failure]):
             fashion_mnist("test", full=True)
     assert not list(cache.iterdir())
