@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import numbers
+import sys
 from collections.abc import Collection
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_array", "check_arguments", "need", "number", "one_of", "whole", "whole_numbers"]
+__all__ = [
+    "as_array",
+    "check_arguments",
+    "is_number",
+    "need",
+    "number",
+    "one_of",
+    "whole",
+    "whole_numbers",
+]
+
+#: Beyond this, as far as floats go, no number is meant.
+LARGEST = sys.float_info.max
 
 
 def as_array(values: Any) -> NDArray[Any]:
@@ -22,9 +35,19 @@ def as_array(values: Any) -> NDArray[Any]:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number that is no truth value and fits a machine's arithmetic."""
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool | np.bool_)
+        and -LARGEST <= value <= LARGEST
+        and math.isfinite(value)
+    )
+
+
 def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """A whole number as an int: 3, 3.0 and NumPy's 3, but no truth value."""
-    fits = _is_number(value) and value == int(value) and value >= least
+    fits = is_number(value) and value == int(value) and value >= least
     if not fits or (most is not None and value > most):
         asked = f", {least} or more" if most is None else f" from {least} to {most}"
         raise ValueError(f"got {name}={value!r}, expected a whole number{asked}")
@@ -46,7 +69,7 @@ def whole_numbers(name: str, values: Any, count: int) -> tuple[int, ...]:
 
 def number(name: str, value: Any, least: float | None = None) -> float:
     """A finite number as a float: ``least`` or more, or, without it, above 0."""
-    if not _is_number(value) or (value <= 0 if least is None else value < least):
+    if not is_number(value) or (value <= 0 if least is None else value < least):
         asked = " above 0" if least is None else f", {least} or more"
         raise ValueError(f"got {name}={value!r}, expected a finite number{asked}")
     return float(value)
@@ -54,7 +77,7 @@ def number(name: str, value: Any, least: float | None = None) -> float:
 
 def one_of(name: str, value: Any, choices: Collection[Any]) -> None:
     """Refuse what is none of the choices."""
-    if not any(value is choice or value == choice for choice in choices):
+    if not any(value is choice or _equal(value, choice) for choice in choices):
         *first, last = map(repr, choices)
         raise ValueError(f"got {name}={value!r}, expected {', '.join(first)} or {last}")
 
@@ -82,9 +105,7 @@ def need(module: str, package: str, extra: str) -> ModuleType:
         ) from error
 
 
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, numbers.Real)
-        and not isinstance(value, bool | np.bool_)
-        and math.isfinite(value)
-    )
+def _equal(value: Any, choice: Any) -> bool:
+    # an array would be compared entry by entry, and True is 1
+    same = isinstance(value, bool) == isinstance(choice, bool) and value == choice
+    return isinstance(same, bool | np.bool_) and bool(same)

@@ -1,0 +1,216 @@
+"""Arguments are what their annotations say: one check of types for every function that people call.
+
+What a type cannot say, a range, a shape, which values a table may have, each function says itself.
+Nothing that runs in a step of training is checked here.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+import types
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+from torch import Tensor, nn
+
+from aebook._internal.checks import as_array, is_number
+
+__all__ = ["checked", "shown"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Numbers:
+    """What NumPy takes for an array of numbers."""
+
+
+# names of annotations that are resolved otherwise than they are written
+_NAMES: dict[str, Any] = {"ArrayLike": _Numbers, "Data": Any, "Networks": Any}
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "True or False",
+    str: "text",
+    bytes: "bytes",
+    Tensor: "a tensor: use torch.as_tensor(...)",
+    np.ndarray: "an array of numbers",
+    _Numbers: "an array of numbers",
+    types.NoneType: "None",
+}
+
+
+def checked(function: Function) -> Function:
+    """Refuse, by name, what is not of the type that an argument is annotated with.
+
+    Whole numbers and others of NumPy become Python's, arrays and columns of texts lists. What asks
+    for more memory than there is is refused too.
+    """
+
+    @functools.cache
+    def annotated() -> tuple[inspect.Signature, dict[str, Any]]:
+        return inspect.signature(function), get_type_hints(function, localns=_NAMES)
+
+    @functools.wraps(function)
+    def careful(*args: Any, **named: Any) -> Any:
+        signature, hints = annotated()
+        try:
+            bound = signature.bind(*args, **named)
+        except TypeError:
+            # one too many or too few, which Python says with the function's name
+            return function(*args, **named)
+        for name, value in bound.arguments.items():
+            hint, kind = hints.get(name, Any), signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                value = tuple(_taken(name, entry, hint) for entry in value)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                value = {key: _taken(key, entry, hint) for key, entry in value.items()}
+            else:
+                value = _taken(name, value, hint)
+            bound.arguments[name] = value
+        return function(*bound.args, **bound.kwargs)
+
+    return cast(Function, careful)
+
+
+def shown(name: str, value: Any) -> str:
+    """What came, in few words: ``k=2.5``, or ``x of type Linear``."""
+    if value is None or isinstance(value, str | bytes | numbers.Number | np.generic):
+        return f"{name}={value!r:.60}"
+    if isinstance(value, list | tuple | dict) and len(said := f"{name}={value!r}") < 60:
+        return said
+    if isinstance(value, type) or inspect.isroutine(value) or inspect.ismodule(value):
+        return f"{name}={getattr(value, '__name__', value)}, a {type(value).__name__}"
+    return f"{name} of type {type(value).__name__}"
+
+
+def _taken(name: str, value: Any, hint: Any) -> Any:
+    """The value as its annotation has it; a ValueError if it is none such."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, types.UnionType):
+        return _one(name, value, hint, parts)
+    found, good = value, True
+    if kind is Literal:
+        good = not isinstance(value, bool) and isinstance(value, str | numbers.Integral)
+        good = good and value in parts
+    elif kind is int:
+        if good := is_number(value) and value == int(value):
+            found = int(value)
+    elif kind is float:
+        if good := is_number(value):
+            found = value if isinstance(value, int) else float(value)
+    elif kind is bool:
+        if good := isinstance(value, bool | np.bool_):
+            found = bool(value)
+    elif kind is Callable:
+        good = _can_be_called(value, parts)
+    elif kind in (np.ndarray, _Numbers):
+        array = _array(value)
+        good = array is not None
+        found = array if kind is np.ndarray else value
+    elif isinstance(kind, type) and issubclass(kind, Mapping):
+        if good := isinstance(value, Mapping):
+            of = parts or (Any, Any)
+            for key, entry in value.items():
+                _taken(f"a key of {name}", key, of[0])
+                _taken(f"{name}[{key!r}]", entry, of[1])
+    elif kind in (tuple, list, Sequence, Collection, Iterable):
+        return _entries(name, value, hint, kind, parts)
+    elif isinstance(kind, type) and kind is not object:
+        good = isinstance(value, kind) or kind is Any
+    if not good:
+        raise ValueError(f"got {shown(name, value)}, expected {_expected(hint)}")
+    return found
+
+
+def _one(name: str, value: Any, hint: Any, parts: tuple[Any, ...]) -> Any:
+    """The first of the alternatives that fits."""
+    refused = []
+    for part in parts:
+        try:
+            return _taken(name, value, part)
+        except ValueError as error:
+            refused.append(error)
+    if isinstance(value, list | tuple | dict):
+        # which entry it was
+        for part, error in zip(parts, refused, strict=True):
+            if f"got {name}[" in str(error) or "a key of" in str(error):
+                raise error
+    raise ValueError(f"got {shown(name, value)}, expected {_expected(hint)}")
+
+
+def _entries(name: str, value: Any, hint: Any, kind: Any, parts: tuple[Any, ...]) -> Any:
+    """A sequence, each of whose entries fits; other columns than lists and tuples become lists."""
+    wrong = ValueError(f"got {shown(name, value)}, expected {_expected(hint)}")
+    if isinstance(value, str | bytes | Mapping | set) or not isinstance(value, Iterable):
+        # the texts of a set are in no order
+        if not (kind is Iterable and isinstance(value, set | frozenset)):
+            raise wrong
+    if kind is Iterable and isinstance(value, Iterator):
+        return (_taken(f"{name}[{k}]", entry, parts[0]) for k, entry in enumerate(value))
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        raise wrong
+    if kind is tuple and parts[-1:] != (...,):
+        found = tuple(value)
+        if parts and len(found) != len(parts):
+            raise wrong
+        return tuple(_taken(f"{name}[{k}]", e, p) for k, (e, p) in enumerate(zip(found, parts)))
+    part = parts[0] if parts else Any
+    if isinstance(value, list | tuple | set | frozenset):
+        for k, entry in enumerate(value):
+            _taken(f"{name}[{k}]", entry, part)
+        return value
+    return [_taken(f"{name}[{k}]", entry, part) for k, entry in enumerate(value)]
+
+
+def _can_be_called(value: Any, parts: tuple[Any, ...]) -> bool:
+    """Whether it is a function; a module where one that makes modules is meant is none."""
+    if not callable(value):
+        return False
+    takes, gives = parts or (..., Any)
+    if takes == []:
+        return not isinstance(value, nn.Module)
+    if isinstance(value, type) and takes is not ...:
+        return not isinstance(gives, type) or issubclass(value, gives)
+    return True
+
+
+def _array(value: Any) -> Any:
+    """As an array of numbers or truth values, or None if it is none."""
+    if value is None or isinstance(value, str | bytes):
+        return None
+    try:
+        array = as_array(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _expected(hint: Any) -> str:
+    """An annotation in words."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, types.UnionType):
+        words = [_expected(part) for part in parts if part is not types.NoneType]
+        words += ["None"] if types.NoneType in parts else []
+        return " or ".join(dict.fromkeys(words))
+    if kind is Literal:
+        *first, last = map(repr, parts)
+        return f"{', '.join(first)} or {last}" if first else last
+    if kind is Callable:
+        if parts and parts[0] == []:
+            return "a class or function that makes a module, such as nn.ReLU without brackets"
+        return "a function"
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return f"a dict, each value {_expected(parts[1])}" if parts else "a dict"
+    if kind is tuple and parts and parts[-1] is not ...:
+        return f"({', '.join(_expected(part) for part in parts)})"
+    if kind in (tuple, list, Sequence, Collection, Iterable):
+        return f"a list, each entry {_expected(parts[0])}" if parts else "a list"
+    called = getattr(kind, "__name__", str(kind))
+    if called == "PathLike":
+        return "a path"
+    return f"{'an' if called[0] in 'AEIOU' else 'a'} {called}"
