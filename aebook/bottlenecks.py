@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import number, one_of, whole
+from aebook._internal.contract import checked
 
 __all__ = ["Binary", "Gaussian", "Posterior", "TopK"]
 
@@ -32,6 +33,7 @@ class TopK(nn.Module):
 
     k: Tensor
 
+    @checked
     def __init__(
         self, k: int, by: Literal["value", "magnitude"] = "value", alpha: float = 1.0
     ) -> None:
@@ -164,6 +166,7 @@ class Binary(nn.Module):
         σ of the noise, 0 or more, in the unit of h; of no consequence for the other kinds.
     """
 
+    @checked
     def __init__(
         self,
         kind: Literal["straight_through", "bernoulli", "noise"] = "straight_through",

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, one_of
+from aebook._internal.checks import number, one_of, tensors
+from aebook._internal.contract import checked
 from aebook.processes import average
 
 __all__ = ["Gaussian", "bernoulli", "categorical", "squared_error"]
@@ -83,6 +84,7 @@ class Gaussian(nn.Module):
         these is used in evaluation (Rybkin, Daniilidis & Levine 2021).
     """
 
+    @checked
     def __init__(
         self, sigma: float = 1.0, kind: Literal["fixed", "learned", "optimal"] = "fixed"
     ) -> None:
@@ -168,6 +170,7 @@ def _sum(values: Tensor) -> Tensor:
 
 
 def _check_shapes(reconstruction: Tensor, target: Tensor) -> None:
+    tensors(reconstruction=reconstruction, target=target)
     if reconstruction.shape != target.shape:
         raise ValueError(
             f"got a target of shape {tuple(target.shape)} for a reconstruction of shape "
@@ -192,7 +195,7 @@ def _check_unit_interval(values: Tensor, what: str) -> bool:
     if not (low >= 0 and high <= 1):
         advice = "scale the data" if what == "target" else "end the decoder in a sigmoid"
         raise ValueError(
-            f"got a {what} with values from {low:.4g} to {high:.4g}; the Bernoulli distance "
-            f"expects [0, 1]: {advice}"
+            f"got a {what} with values from {low:.4g} to {high:.4g} for the Bernoulli distance, "
+            f"expected [0, 1]: {advice}"
         )
     return True

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array
+from aebook._internal.contract import checked
 
 __all__ = [
     "PrecisionRecall",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 
+@checked
 def fvu(reconstruction: Tensor, target: Tensor) -> float:
     r"""Fraction of variance unexplained, :math:`\sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`.
 
@@ -48,6 +50,7 @@ def fvu(reconstruction: Tensor, target: Tensor) -> float:
     return float((x - reconstruction).square().sum() / variance)
 
 
+@checked
 def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     r"""Peak signal-to-noise ratio of one image, :math:`-10 \log_{10} \frac1m \|x' - x\|^2`, in dB.
 
@@ -82,11 +85,13 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
+@checked
 def l0(codes: Tensor) -> float:
     r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p)."""
     return float((_matrix(codes) != 0).sum(1).double().mean())
 
 
+@checked
 def dead_units(codes: Tensor) -> int:
     r"""Units that no sample activates, :math:`\#\{j : z_{nj} = 0 \text{ for all } n\}`.
 
@@ -105,6 +110,7 @@ def _matrix(codes: Tensor) -> Tensor:
     return codes
 
 
+@checked
 def precision_at_k(
     relevant: NDArray[Any] | Tensor, k: int, distances: NDArray[Any] | Tensor | None = None
 ) -> float:
@@ -149,6 +155,7 @@ def precision_at_k(
     return float(hits.mean() / k)
 
 
+@checked
 def mean_average_precision(
     relevant: NDArray[Any] | Tensor,
     distances: NDArray[Any] | Tensor | None = None,
@@ -216,6 +223,7 @@ class PrecisionRecall(NamedTuple):
     """The share of queries that find anything within the radius."""
 
 
+@checked
 def precision_recall(
     distances: NDArray[Any] | Tensor, relevant: NDArray[Any] | Tensor
 ) -> PrecisionRecall:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from aebook._internal.checks import one_of
+from aebook._internal.contract import checked
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
 from aebook.jacobian import contractive
@@ -32,6 +33,7 @@ def weight_decay(seen: Pass) -> Tensor:
     return torch.stack([w.square().sum() for w in weights]).sum()
 
 
+@checked
 def activity(order: Literal[1, 2] = 1, layer: int | None = None) -> Callable[[Pass], Tensor]:
     r"""Size of the activities, :math:`\|h\|_1` or :math:`\|h\|_2^2`, one value a sample.
 
@@ -46,6 +48,7 @@ def activity(order: Literal[1, 2] = 1, layer: int | None = None) -> Callable[[Pa
     return partial(_activity, order=order, layer=layer)
 
 
+@checked
 def sparsity(
     target: float = 0.05,
     kind: Literal["kl", "l1", "l2"] = "kl",

@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from aebook._internal.checks import as_array
+from aebook._internal.contract import checked
 from aebook.training.history import History
 
 __all__ = ["codes", "curves", "images"]
 
 
+@checked
 def images(
     rows: Mapping[str, ArrayLike],
     *,
@@ -67,6 +69,7 @@ def images(
     return figure
 
 
+@checked
 def codes(
     z: ArrayLike,
     labels: ArrayLike,
@@ -113,6 +116,7 @@ def codes(
     return ax
 
 
+@checked
 def curves(history: History, *, ax: Axes | None = None) -> Axes:
     """Loss against epochs: training, and validation with its best epoch marked.
 

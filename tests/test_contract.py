@@ -9,25 +9,26 @@ that this is right.
 import functools
 import inspect
 import math
-import re
 import tempfile
-import types
-import typing
 import warnings
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 from test_public import METHODS, OBJECTS
 from torch import nn
 
 import aebook
-from aebook import applications, bottlenecks, datasets, distances, networks, recurrent, variants
-from aebook.applications import compression, images, molecules, popularity, retrieval
-from aebook.applications import translation, words
+from aebook import bottlenecks, distances, networks, variants
+from aebook.applications import (
+    compression,
+    images,
+    molecules,
+    popularity,
+    retrieval,
+    translation,
+)
 from aebook.boltzmann import RBM
 from aebook.theory import linear, score
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import numbers
 import sys
@@ -22,6 +23,8 @@ __all__ = [
     "need",
     "number",
     "one_of",
+    "shown",
+    "tensors",
     "whole",
     "whole_numbers",
 ]
@@ -33,6 +36,17 @@ LARGEST = sys.float_info.max
 def as_array(values: Any) -> NDArray[Any]:
     """NumPy's view of an array, a tensor on any device, or a list."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def shown(name: str, value: Any) -> str:
+    """What came, in few words: ``k=2.5``, or ``x of type Linear``."""
+    if value is None or isinstance(value, str | bytes | numbers.Number | np.generic):
+        return f"{name}={value!r:.60}"
+    if isinstance(value, list | tuple | dict) and len(said := f"{name}={value!r}") < 60:
+        return said
+    if isinstance(value, type) or inspect.isroutine(value) or inspect.ismodule(value):
+        return f"{name}={getattr(value, '__name__', value)}, a {type(value).__name__}"
+    return f"{name} of type {type(value).__name__}"
 
 
 def is_number(value: Any) -> bool:
@@ -50,7 +64,7 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     fits = is_number(value) and value == int(value) and value >= least
     if not fits or (most is not None and value > most):
         asked = f", {least} or more" if most is None else f" from {least} to {most}"
-        raise ValueError(f"got {name}={value!r}, expected a whole number{asked}")
+        raise ValueError(f"got {shown(name, value)}, expected a whole number{asked}")
     return int(value)
 
 
@@ -62,16 +76,18 @@ def whole_numbers(name: str, values: Any, count: int) -> tuple[int, ...]:
         checked = ()
     if len(checked) < count:
         raise ValueError(
-            f"got {name}={values!r}, expected at least {count} whole numbers, each 1 or more"
+            f"got {shown(name, values)}, expected at least {count} whole numbers, each 1 or more"
         )
     return checked
 
 
-def number(name: str, value: Any, least: float | None = None) -> float:
-    """A finite number as a float: ``least`` or more, or, without it, above 0."""
-    if not is_number(value) or (value <= 0 if least is None else value < least):
+def number(name: str, value: Any, least: float | None = None, most: float | None = None) -> float:
+    """A finite number as a float: ``least`` or more, or, without it, above 0; at most ``most``."""
+    low = is_number(value) and (value <= 0 if least is None else value < least)
+    if not is_number(value) or low or (most is not None and value > most):
         asked = " above 0" if least is None else f", {least} or more"
-        raise ValueError(f"got {name}={value!r}, expected a finite number{asked}")
+        asked += "" if most is None else f" and at most {most}"
+        raise ValueError(f"got {shown(name, value)}, expected a finite number{asked}")
     return float(value)
 
 
@@ -79,7 +95,16 @@ def one_of(name: str, value: Any, choices: Collection[Any]) -> None:
     """Refuse what is none of the choices."""
     if not any(value is choice or _equal(value, choice) for choice in choices):
         *first, last = map(repr, choices)
-        raise ValueError(f"got {name}={value!r}, expected {', '.join(first)} or {last}")
+        raise ValueError(f"got {shown(name, value)}, expected {', '.join(first)} or {last}")
+
+
+def tensors(**arguments: Any) -> None:
+    """Refuse, by name, what is no tensor."""
+    for name, value in arguments.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"got {shown(name, value)}, expected a tensor: use torch.as_tensor(...)"
+            )
 
 
 def check_arguments(**arguments: Any) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 import numbers
+import operator
+import re
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -16,9 +18,12 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 import numpy as np
 from torch import Tensor, nn
 
-from aebook._internal.checks import as_array, is_number
+from aebook._internal.checks import as_array, is_number, shown
 
-__all__ = ["checked", "shown"]
+__all__ = ["checked"]
+
+# what PyTorch says on a CPU when there is not enough memory, or would never be
+_TOO_LARGE = re.compile("DefaultCPUAllocator|Storage size calculation|integer.* overflow")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,7 +33,7 @@ class _Numbers:
 
 
 # names of annotations that are resolved otherwise than they are written
-_NAMES: dict[str, Any] = {"ArrayLike": _Numbers, "Data": Any, "Networks": Any}
+_NAMES: dict[str, Any] = {"ArrayLike": _Numbers, "Data": Any}
 _WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a finite number",
@@ -70,25 +75,22 @@ def checked(function: Function) -> Function:
             else:
                 value = _taken(name, value, hint)
             bound.arguments[name] = value
-        return function(*bound.args, **bound.kwargs)
+        try:
+            return function(*bound.args, **bound.kwargs)
+        except (MemoryError, OverflowError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not _TOO_LARGE.search(str(error)):
+                raise
+            given = ", ".join(shown(name, value) for name, value in bound.arguments.items())
+            raise ValueError(f"got {given}, expected what fits into memory: {error}") from error
 
     return cast(Function, careful)
-
-
-def shown(name: str, value: Any) -> str:
-    """What came, in few words: ``k=2.5``, or ``x of type Linear``."""
-    if value is None or isinstance(value, str | bytes | numbers.Number | np.generic):
-        return f"{name}={value!r:.60}"
-    if isinstance(value, list | tuple | dict) and len(said := f"{name}={value!r}") < 60:
-        return said
-    if isinstance(value, type) or inspect.isroutine(value) or inspect.ismodule(value):
-        return f"{name}={getattr(value, '__name__', value)}, a {type(value).__name__}"
-    return f"{name} of type {type(value).__name__}"
 
 
 def _taken(name: str, value: Any, hint: Any) -> Any:
     """The value as its annotation has it; a ValueError if it is none such."""
     kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind is Any or kind is object:
+        return value
     if kind in (Union, types.UnionType):
         return _one(name, value, hint, parts)
     found, good = value, True
@@ -118,8 +120,8 @@ def _taken(name: str, value: Any, hint: Any) -> Any:
                 _taken(f"{name}[{key!r}]", entry, of[1])
     elif kind in (tuple, list, Sequence, Collection, Iterable):
         return _entries(name, value, hint, kind, parts)
-    elif isinstance(kind, type) and kind is not object:
-        good = isinstance(value, kind) or kind is Any
+    elif isinstance(kind, type):
+        good = isinstance(value, kind)
     if not good:
         raise ValueError(f"got {shown(name, value)}, expected {_expected(hint)}")
     return found
@@ -135,7 +137,7 @@ def _one(name: str, value: Any, hint: Any, parts: tuple[Any, ...]) -> Any:
             refused.append(error)
     if isinstance(value, list | tuple | dict):
         # which entry it was
-        for part, error in zip(parts, refused, strict=True):
+        for error in refused:
             if f"got {name}[" in str(error) or "a key of" in str(error):
                 raise error
     raise ValueError(f"got {shown(name, value)}, expected {_expected(hint)}")
@@ -144,10 +146,10 @@ def _one(name: str, value: Any, hint: Any, parts: tuple[Any, ...]) -> Any:
 def _entries(name: str, value: Any, hint: Any, kind: Any, parts: tuple[Any, ...]) -> Any:
     """A sequence, each of whose entries fits; other columns than lists and tuples become lists."""
     wrong = ValueError(f"got {shown(name, value)}, expected {_expected(hint)}")
-    if isinstance(value, str | bytes | Mapping | set) or not isinstance(value, Iterable):
-        # the texts of a set are in no order
-        if not (kind is Iterable and isinstance(value, set | frozenset)):
-            raise wrong
+    # what is in a set is in no order
+    none = str | bytes | Mapping if kind is Iterable else str | bytes | Mapping | set | frozenset
+    if isinstance(value, none) or not isinstance(value, Iterable):
+        raise wrong
     if kind is Iterable and isinstance(value, Iterator):
         return (_taken(f"{name}[{k}]", entry, parts[0]) for k, entry in enumerate(value))
     if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
@@ -156,13 +158,15 @@ def _entries(name: str, value: Any, hint: Any, kind: Any, parts: tuple[Any, ...]
         found = tuple(value)
         if parts and len(found) != len(parts):
             raise wrong
-        return tuple(_taken(f"{name}[{k}]", e, p) for k, (e, p) in enumerate(zip(found, parts)))
+        pairs = enumerate(zip(found, parts or (Any,) * len(found), strict=True))
+        return tuple(_taken(f"{name}[{k}]", entry, part) for k, (entry, part) in pairs)
     part = parts[0] if parts else Any
-    if isinstance(value, list | tuple | set | frozenset):
-        for k, entry in enumerate(value):
-            _taken(f"{name}[{k}]", entry, part)
+    taken = [_taken(f"{name}[{k}]", entry, part) for k, entry in enumerate(value)]
+    if isinstance(value, set | frozenset) or (
+        isinstance(value, list | tuple) and all(map(operator.is_, taken, value))
+    ):
         return value
-    return [_taken(f"{name}[{k}]", entry, part) for k, entry in enumerate(value)]
+    return tuple(taken) if isinstance(value, tuple) else taken
 
 
 def _can_be_called(value: Any, parts: tuple[Any, ...]) -> bool:

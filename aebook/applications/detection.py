@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn.functional import interpolate
 
 from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.contract import checked
 
 __all__ = ["Window", "detections", "overlap", "score_map", "standardised", "windows"]
 
@@ -49,6 +50,7 @@ class Window(NamedTuple):
     """The higher, the more it looks like what is sought."""
 
 
+@checked
 def windows(
     image: ArrayLike, size: tuple[int, int], *, scale: float = 1.0, stride: int = 1
 ) -> NDArray[np.float64]:
@@ -90,6 +92,7 @@ def windows(
     return sliding_window_view(small, size)[:: int(stride), :: int(stride)]
 
 
+@checked
 def score_map(
     image: ArrayLike,
     score: Score,
@@ -126,6 +129,7 @@ def score_map(
     return np.concatenate(rows).reshape(views.shape[:2])
 
 
+@checked
 def detections(
     image: ArrayLike,
     score: Score,
@@ -190,6 +194,7 @@ def detections(
     return best
 
 
+@checked
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     r"""What two windows share, :math:`|A \cap B| / |A \cup B|`, from 0 to 1.
 
@@ -207,6 +212,7 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return common / (sum(areas) - common)
 
 
+@checked
 def standardised(images: ArrayLike, *, floor: float = 0.02) -> NDArray[np.float64]:
     r"""Each image by itself without its brightness and contrast, as a row.
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from sklearn.neighbors import NearestNeighbors
 
 from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.contract import checked
 
 __all__ = ["IntrinsicDimension", "maximum_likelihood", "two_nn"]
 
@@ -36,6 +37,7 @@ class IntrinsicDimension(NamedTuple):
     """Points that it is from, without repetitions."""
 
 
+@checked
 def two_nn(x: ArrayLike) -> IntrinsicDimension:
     r"""Dimension from two neighbours, :math:`\hat d = n / \sum_i \log(r_{i2} / r_{i1})`.
 
@@ -53,6 +55,7 @@ def two_nn(x: ArrayLike) -> IntrinsicDimension:
     return maximum_likelihood(x, 2)
 
 
+@checked
 def maximum_likelihood(x: ArrayLike, k: int = 10) -> IntrinsicDimension:
     r"""Dimension from k neighbours, :math:`\hat d = n(k-1) / \sum_i\sum_{j<k} \log(r_{ik}/r_{ij})`.
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import whole
+from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
 from aebook.core import Autoencoder, Loss, Objective, Pass, layers
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 
+@checked
 def elbo(objective: Objective, x: Tensor, samples: int = 1, *, seed: int = 0) -> Tensor:
     r"""Evidence lower bound :math:`E_{q(z|x)}[\log p(x|z)] - D_{KL}(q(z|x) \| p(z))` in nats.
 
@@ -71,6 +73,7 @@ def elbo(objective: Objective, x: Tensor, samples: int = 1, *, seed: int = 0) ->
     return total
 
 
+@checked
 def importance_weighted_bound(
     objective: Objective, x: Tensor, samples: int = 1000, *, chunk: int = 2048, seed: int = 0
 ) -> Tensor:
@@ -116,6 +119,7 @@ class ImportanceWeighted(nn.Module):
         K, 1 or more: codes drawn for each message in each step.
     """
 
+    @checked
     def __init__(self, objective: Objective, samples: int = 5) -> None:
         super().__init__()
         _check(objective, samples)
@@ -151,6 +155,7 @@ class ImportanceWeighted(nn.Module):
         return f"samples={self.samples}"
 
 
+@checked
 def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None) -> Tensor:
     r"""Means :math:`D_θ(z)` of p(x|z) for n codes drawn from the prior, :math:`z \sim N(0, I)`.
 
@@ -182,6 +187,7 @@ def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None)
     return model.decode(z.to(weight.device))
 
 
+@checked
 def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Tensor:
     r"""Decode the straight line between two codes, :math:`D_θ((1 - t)\, E(a) + t\, E(b))`.
 
@@ -211,6 +217,7 @@ def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Ten
     return decoded.unflatten(0, (len(a), steps))
 
 
+@checked
 def active_units(model: Autoencoder, x: Tensor, threshold: float = 0.01) -> int:
     r"""How many units of the code have :math:`\mathrm{Var}_x(μ_j(x))` above a threshold.
 
@@ -259,6 +266,7 @@ def posterior_of(objective: Objective, x: Tensor, samples: int, seed: int) -> It
         objective.train(was)
 
 
+@checked
 def draws(
     objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -283,6 +291,7 @@ def draws(
         yield z, torch.cat([_decoded(objective, *piece)[1] for piece in pieces], dim=1)
 
 
+@checked
 def weighted_bound(
     objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
 ) -> Tensor:

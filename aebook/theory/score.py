@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from aebook._internal.checks import number
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.theory.linear import affine, principal_components
 
@@ -33,6 +34,7 @@ __all__ = ["LinearDenoiser", "Mixture", "linear_denoiser", "linear_denoising_los
 _FEW = 8
 
 
+@checked
 def score(model: Autoencoder, x: Tensor, sigma: float) -> Tensor:
     r"""Score of the noisy data that a denoiser estimates, :math:`(r(x) - x) / σ^2`.
 
@@ -75,6 +77,7 @@ class Mixture:
         :math:`w_k`, (K,), 0 or more; they are scaled to sum to 1. The default gives all the same.
     """
 
+    @checked
     def __init__(
         self, means: ArrayLike, scale: ArrayLike = 0.0, weights: ArrayLike | None = None
     ) -> None:
@@ -101,10 +104,12 @@ class Mixture:
         if not ((self.scale >= 0) & self.scale.isfinite()).all():
             raise ValueError("got a scale that is negative or not finite, expected 0 or more")
 
+    @checked
     def log_density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
         r"""Logarithm of the density of the noisy messages, :math:`\log p_σ(x)`, in nats: (B,)."""
         return self._joint(x, sigma).logsumexp(1).to(x.dtype)
 
+    @checked
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         r"""The best denoiser, :math:`\sum_k γ_k (σ^2μ_k + s_k^2\tilde x) / (σ^2+s_k^2)`.
 
@@ -124,11 +129,13 @@ class Mixture:
         kept = posterior @ (1 - share)
         return (posterior @ (share[:, None] * self.means) + kept[:, None] * x).to(x.dtype)
 
+    @checked
     def score(self, x: Tensor, sigma: float = 0.0) -> Tensor:
         r"""The score :math:`\nabla \log p_σ(x) = \sum_k γ_k (μ_k - x) / (s_k^2 + σ^2)`, (B, m)."""
         posterior = self._joint(x, sigma).softmax(1) / (self.scale**2 + sigma**2)
         return (posterior @ self.means - posterior.sum(1, keepdim=True) * x).to(x.dtype)
 
+    @checked
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Messages drawn from p, (count, m), in float64.
 
@@ -179,6 +186,7 @@ class LinearDenoiser(NamedTuple):
         return x @ self.matrix.to(x).T + self.offset.to(x)
 
 
+@checked
 def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearDenoiser:
     r"""The best linear denoiser, :math:`W = Σ(Σ + σ^2 I)^{-1}` and :math:`b = (I - W)μ`.
 
@@ -205,6 +213,7 @@ def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearD
     return LinearDenoiser(matrix, mean - matrix @ mean)
 
 
+@checked
 def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
     r"""Expected loss of a linear denoiser, :math:`E\|x - Wx - b\|^2 + σ^2\|W\|_F^2`.
 

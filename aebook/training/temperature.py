@@ -21,6 +21,7 @@ from typing import Any
 from torch import nn
 
 from aebook._internal.checks import check_arguments, number
+from aebook._internal.contract import checked
 from aebook.concrete import ConcreteSelector
 from aebook.core import Objective
 from aebook.data import Data
@@ -44,6 +45,7 @@ def temperature_at(t: float, start: float = 10.0, end: float = 0.01) -> float:
     return start * (end / start) ** t
 
 
+@checked
 def annealing(start: float = 10.0, end: float = 0.01) -> Callable[[nn.Module, float], None]:
     """The schedule :func:`temperature_at`, in the form that :func:`aebook.fit` takes as ``anneal``.
 

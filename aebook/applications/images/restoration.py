@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments, need, one_of, whole
+from aebook._internal.contract import checked
 from aebook.applications.images.filters import as_image
 from aebook.core import Autoencoder
 from aebook.metrics import psnr
@@ -36,6 +37,7 @@ __all__ = ["by_patches", "cut", "denoiser", "passing_on", "psnr", "random_level"
 Parameter = TypeVar("Parameter")
 
 
+@checked
 def denoiser(channels: int = 1, width: int = 16, depth: int = 4) -> Autoencoder:
     r"""A convolutional autoencoder for images of any size, which starts as the identity.
 
@@ -60,6 +62,7 @@ def denoiser(channels: int = 1, width: int = 16, depth: int = 4) -> Autoencoder:
     return Autoencoder(nn.Sequential(*layers[:half]), nn.Sequential(*layers[half:]))
 
 
+@checked
 def passing_on(channels: int, width: int, depth: int, factor: int = 1) -> list[nn.Module]:
     """The layers of :func:`denoiser`: at the start they return the image, each pixel r² times.
 
@@ -87,6 +90,7 @@ def passing_on(channels: int, width: int, depth: int, factor: int = 1) -> list[n
     return layers[:-1]
 
 
+@checked
 def random_level(
     corruption: Callable[[float], Callable[[Tensor], Tensor]], low: float, high: float
 ) -> Callable[[Tensor], Tensor]:
@@ -115,6 +119,7 @@ def random_level(
     return corrupt
 
 
+@checked
 def cut(images: Sequence[ArrayLike], count: int, size: int, *, seed: int = 0) -> Tensor:
     """Square patches to train with, from random places, turned and mirrored at random.
 
@@ -151,6 +156,7 @@ def cut(images: Sequence[ArrayLike], count: int, size: int, *, seed: int = 0) ->
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
 
+@checked
 def by_patches(
     function: Callable[[Tensor], Tensor],
     image: ArrayLike,
@@ -226,6 +232,7 @@ def by_patches(
     return (blended if array.ndim == 3 else blended[..., 0]).astype(np.float32)
 
 
+@checked
 def ssim(restored: ArrayLike, clean: ArrayLike) -> float:
     r"""Structural similarity of one image, with the Gaussian windows of Wang et al. 2004.
 
@@ -263,6 +270,7 @@ def ssim(restored: ArrayLike, clean: ArrayLike) -> float:
     )
 
 
+@checked
 def tune(
     method: Callable[[ArrayLike, Parameter], ArrayLike],
     grid: Iterable[Parameter],

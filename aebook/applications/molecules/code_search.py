@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import checked
 
 __all__ = ["Found", "search"]
 
@@ -36,6 +37,7 @@ class Found(NamedTuple):
     """The best score so far, before the first round and after each."""
 
 
+@checked
 def search(
     start: Tensor | Sequence[Any],
     vary: Callable[[Any], Tensor | Sequence[Any]],

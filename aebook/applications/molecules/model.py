@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from aebook._internal.checks import need
+from aebook._internal.contract import checked
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
@@ -48,6 +49,7 @@ _SMILES = re.compile(
 _SELFIES = re.compile(r"\[[^\[\]]+\]|\.")
 
 
+@checked
 def split_smiles(smiles: str) -> list[str]:
     """Cut a SMILES into symbols; joined again they are the same text (Weininger 1988).
 
@@ -57,11 +59,13 @@ def split_smiles(smiles: str) -> list[str]:
     return _split(smiles, _SMILES, "SMILES")
 
 
+@checked
 def split_selfies(selfies: str) -> list[str]:
     """Cut a SELFIES into its symbols, which stand in square brackets (Krenn et al. 2020)."""
     return _split(selfies, _SELFIES, "SELFIES")
 
 
+@checked
 def to_selfies(smiles: str) -> str:
     """Write the molecule of a SMILES as SELFIES.
 
@@ -80,6 +84,7 @@ def to_selfies(smiles: str) -> str:
         raise ValueError(f"got {smiles!r}, which SELFIES cannot write: {reason}") from error
 
 
+@checked
 def from_selfies(selfies: str) -> str:
     """Write the molecule of a SELFIES as SMILES; every sequence of its symbols has one.
 
@@ -101,6 +106,7 @@ class Alphabet:
         characters.
     """
 
+    @checked
     def __init__(
         self, symbols: Sequence[str], split: Callable[[str], Sequence[str]] = split_smiles
     ) -> None:
@@ -110,6 +116,7 @@ class Alphabet:
             raise ValueError("got a symbol twice, or an empty one, expected different symbols")
 
     @classmethod
+    @checked
     def of(
         cls, texts: Iterable[str], split: Callable[[str], Sequence[str]] = split_smiles
     ) -> Alphabet:
@@ -120,6 +127,7 @@ class Alphabet:
         """How many numbers there are, those of padding and end included."""
         return len(self.symbols) + END + 1
 
+    @checked
     def encode(self, texts: Sequence[str], length: int | None = None) -> Tensor:
         """Messages of texts: numbers, the end, padding; int64, (N, length).
 
@@ -151,6 +159,7 @@ class Alphabet:
             message[: len(row)] = torch.tensor(row)
         return messages
 
+    @checked
     def decode(self, messages: Tensor) -> list[str]:
         """Texts of messages (N, T), each up to its end."""
         texts = []
@@ -172,6 +181,7 @@ class Alphabet:
         return [*row, END]
 
 
+@checked
 def variational(
     alphabet: int,
     code: int,
@@ -211,6 +221,7 @@ def variational(
     return Objective(model, distance=distance, penalties={"kl": (beta, kl_to_prior)})
 
 
+@checked
 def warm_up(beta: float, until: float = 0.5) -> Callable[[Objective, float], None]:
     r"""Let the weight of the divergence rise from 0: :math:`β_t = β \min(1, t / u)`.
 
@@ -234,6 +245,7 @@ def warm_up(beta: float, until: float = 0.5) -> Callable[[Objective, float], Non
     return lambda objective, t: objective.set_weight("kl", beta * min(1.0, t / until))
 
 
+@checked
 def sample(
     model: Autoencoder,
     alphabet: Alphabet,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aebook._internal.checks import whole
+from aebook._internal.contract import checked
 from aebook.recurrent import END, PADDING
 
 __all__ = ["NGram"]
@@ -49,6 +50,7 @@ class NGram:
         :math:`V^n < 2^{62}` allows.
     """
 
+    @checked
     def __init__(self, messages: Tensor, order: int, alphabet: int | None = None) -> None:
         symbols = _checked(messages)
         order = whole("order", order)
@@ -69,6 +71,7 @@ class NGram:
             keys = self._contexts(symbols, k)[there] * self.alphabet + symbols[there]
             self._tables.append(_table(keys, self.alphabet))
 
+    @checked
     def log_likelihood(self, messages: Tensor) -> Tensor:
         r""":math:`\log p(x)` in nats of messages (N, T), their end included: float64, (N,)."""
         symbols = _checked(messages)
@@ -78,6 +81,7 @@ class NGram:
         p = self._probabilities([self._contexts(symbols, k) for k in range(self.order)], symbols)
         return torch.from_numpy(np.where(there, np.log(p), 0).sum(1))
 
+    @checked
     def sample(
         self, n: int, *, length: int | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
