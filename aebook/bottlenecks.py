@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import number, one_of, whole
+from aebook._internal.checks import number, whole
 from aebook._internal.contract import checked
 
 __all__ = ["Binary", "Gaussian", "Posterior", "TopK"]
@@ -38,10 +38,9 @@ class TopK(nn.Module):
         self, k: int, by: Literal["value", "magnitude"] = "value", alpha: float = 1.0
     ) -> None:
         super().__init__()
-        one_of("by", by, ("value", "magnitude"))
-        _leave_to_python()
         self.by, self.alpha = by, number("alpha", alpha)
         self.register_buffer("k", torch.tensor(whole("k", k)))
+        _leave_to_python()
 
     def set_k(self, k: int) -> None:
         """Set k, for instance from a schedule: ``fit(..., anneal=lambda o, t: ...)``.
@@ -173,7 +172,6 @@ class Binary(nn.Module):
         sigma: float = 1.0,
     ) -> None:
         super().__init__()
-        one_of("kind", kind, ("straight_through", "bernoulli", "noise"))
         self.kind, self.sigma = kind, number("sigma", sigma, least=0)
 
     def forward(self, h: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Tensor:
         The shape of ``logits``; the last dimension is at least 0 and sums to 1.
     """
     tensors(logits=logits)
+    if not logits.is_floating_point():
+        raise ValueError(f"got logits of {logits.dtype}, expected floating point")
     if not isinstance(temperature, Tensor):
         number("temperature", temperature)
     # away from 0 and 1, where the logarithms are infinite

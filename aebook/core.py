@@ -88,7 +88,7 @@ class Autoencoder(nn.Module):
             return torch.set_grad_enabled(torch.is_grad_enabled())
         if not torch.compiler.is_compiling() and not given.isfinite().all():
             raise ValueError(
-                "got an input with NaN or infinite values, expected finite ones: "
+                "got an input that has NaN or infinite values; expected finite ones: "
                 "clean the data or fill what is missing first"
             )
         return torch.set_grad_enabled(torch.is_grad_enabled() and given.requires_grad)
@@ -210,9 +210,9 @@ class Objective(nn.Module):
             shapes = ((len(x),),) if name == "distance" else ((len(x),), ())
             if term.shape not in shapes:
                 raise ValueError(
-                    f"got the term {name!r} of shape {tuple(term.shape)}, expected one value a "
-                    f"sample, ({len(x)},), or, of a penalty, a scalar: sum over the message alone, "
-                    "as aebook.distances do"
+                    f"got a loss whose term {name!r} has shape {tuple(term.shape)}, expected one "
+                    f"value a sample, ({len(x)},), or, of a penalty, a scalar: sum over the "
+                    "message alone, as aebook.distances do"
                 )
         return terms
 

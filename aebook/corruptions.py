@@ -71,10 +71,11 @@ def salt_and_pepper(
         always that of the data.
     """
     p = number("p", p, least=0, most=1)
-    if low is not None and high is not None:
-        pepper, salt = torch.as_tensor(low), torch.as_tensor(high)
-        if not (pepper <= salt).all():
-            raise ValueError(f"got low={low} and high={high}, expected low <= high")
+    ends = [torch.as_tensor(end) for end in (low, high) if end is not None]
+    if not all(end.isfinite().all() for end in ends) or (
+        len(ends) == 2 and not (ends[0] <= ends[1]).all()
+    ):
+        raise ValueError(f"got low={low} and high={high}, expected low <= high, both finite")
     return partial(_salt_and_pepper, p=p, low=low, high=high)
 
 

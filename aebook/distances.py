@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, one_of, tensors
+from aebook._internal.checks import number, tensors
 from aebook._internal.contract import checked
 from aebook.processes import average
 
@@ -90,7 +90,6 @@ class Gaussian(nn.Module):
     ) -> None:
         super().__init__()
         sigma = number("sigma", sigma)
-        one_of("kind", kind, ("fixed", "learned", "optimal"))
         self.kind = kind
         log_sigma = torch.tensor(math.log(sigma))
         if kind == "learned":
@@ -177,10 +176,10 @@ def _check_shapes(reconstruction: Tensor, target: Tensor) -> None:
             f"{tuple(reconstruction.shape)}; expected the same shape. In a pair (x, target) the "
             "second part is what to reconstruct: leave class labels out"
         )
-    if not target.is_floating_point():
+    if not (target.is_floating_point() and reconstruction.is_floating_point()):
         raise ValueError(
-            f"got a target of dtype {target.dtype}, expected floating point: "
-            "for images of bytes, use x.float() / 255"
+            f"got a target of dtype {target.dtype} for a reconstruction of {reconstruction.dtype}, "
+            "expected floating point: for images of bytes, use x.float() / 255"
         )
 
 

@@ -190,8 +190,8 @@ def tied_decoder(
     linears = [first for first in firsts if isinstance(first, nn.Linear)]
     if not linears or len(linears) < len(firsts):
         raise ValueError(
-            "got an encoder of other layers for a tied decoder, expected one made by mlp: only "
-            "there W^T is defined"
+            "got an encoder of other layers, expected linear ones: a tied decoder needs an encoder "
+            "made by mlp, only there W^T is defined"
         )
     linears = linears[::-1]
     kinds = [activation] * (len(linears) - 1) + [output]

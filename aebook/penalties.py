@@ -13,7 +13,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aebook._internal.checks import one_of
 from aebook._internal.contract import checked
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
@@ -44,7 +43,6 @@ def activity(order: Literal[1, 2] = 1, layer: int | None = None) -> Callable[[Pa
     layer
         Which of the encoder's layers, from 0; negative numbers count from the last. None: the code.
     """
-    one_of("order", order, (1, 2))
     return partial(_activity, order=order, layer=layer)
 
 
@@ -82,8 +80,6 @@ def sparsity(
     """
     if not 0 < target < 1:
         raise ValueError(f"got target={target}, expected a mean activity between 0 and 1")
-    one_of("kind", kind, ("kl", "l1", "l2"))
-    one_of("over", over, ("data", "units"))
     return partial(_sparsity, target=target, kind=kind, over=over, layer=layer)
 
 

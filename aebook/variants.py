@@ -320,7 +320,7 @@ def concrete(
 @_variant
 def denoising(
     widths: Networks,
-    corruption: Corruption,
+    corruption: Corruption | None,
     *,
     activation: Activation | None = nn.ReLU,
     code: Activation | None = None,

@@ -232,7 +232,7 @@ def test_categorical_refuses_classes_that_the_logits_lack(wrong):
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, math.inf, math.nan])
 def test_gaussian_refuses_a_sigma_that_is_none(sigma):
-    with pytest.raises(ValueError, match=r"got sigma=.*expected a finite number above 0"):
+    with pytest.raises(ValueError, match=r"got sigma=.*expected a finite number"):
         Gaussian(sigma)
 
 

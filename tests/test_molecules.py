@@ -66,7 +66,7 @@ def test_splitting_loses_nothing_or_says_where_it_fails(text):
 
 
 def test_what_has_no_symbols_is_refused():
-    with pytest.raises(ValueError, match="no SMILES: no symbol starts with 'X'"):
+    with pytest.raises(ValueError, match="no SMILES.*: no symbol starts with 'X'"):
         split_smiles("CCX")
     with pytest.raises(ValueError, match=r"no symbol starts with '\[nH'"):
         split_smiles("c1cc[nH")

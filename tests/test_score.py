@@ -211,14 +211,14 @@ def test_a_trained_linear_denoiser_estimates_the_score_of_a_gaussian():
 @pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
 def test_a_score_needs_noise(sigma):
     model = aebook.variants.plain((3, 2)).model.eval()
-    with pytest.raises(ValueError, match=r"got sigma=.*, expected a finite number above 0"):
+    with pytest.raises(ValueError, match=r"got sigma=.*, expected a finite number"):
         score(model, torch.rand(2, 3), sigma)
-    with pytest.raises(ValueError, match="expected a finite number above 0"):
+    with pytest.raises(ValueError, match="expected a finite number"):
         random_mixture(2).denoise(torch.rand(2, 2), sigma)
     if sigma != 0:
-        with pytest.raises(ValueError, match="expected a finite number above 0"):
+        with pytest.raises(ValueError, match="expected a finite number"):
             linear_denoiser(torch.rand(5, 2), sigma)
-        with pytest.raises(ValueError, match="expected a finite number above 0"):
+        with pytest.raises(ValueError, match="expected a finite number"):
             linear_denoising_loss(model, torch.rand(5, 3), sigma)
 
 

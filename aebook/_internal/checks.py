@@ -39,14 +39,14 @@ def as_array(values: Any) -> NDArray[Any]:
 
 
 def shown(name: str, value: Any) -> str:
-    """What came, in few words: ``k=2.5``, or ``x of type Linear``."""
+    """What came, in few words: ``k=2.5``, or ``x=Linear(...)``."""
     if value is None or isinstance(value, str | bytes | numbers.Number | np.generic):
         return f"{name}={value!r:.60}"
     if isinstance(value, list | tuple | dict) and len(said := f"{name}={value!r}") < 60:
         return said
     if isinstance(value, type) or inspect.isroutine(value) or inspect.ismodule(value):
         return f"{name}={getattr(value, '__name__', value)}, a {type(value).__name__}"
-    return f"{name} of type {type(value).__name__}"
+    return f"{name}={type(value).__name__}(...)"
 
 
 def is_number(value: Any) -> bool:

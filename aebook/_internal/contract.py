@@ -20,20 +20,22 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, is_number, shown
 
-__all__ = ["checked"]
+__all__ = ["Numbers", "checked", "taken"]
 
-# what PyTorch says on a CPU when there is not enough memory, or would never be
-_TOO_LARGE = re.compile("DefaultCPUAllocator|Storage size calculation|integer.* overflow")
+# what PyTorch and NumPy say when there is not enough memory on the CPU, or never would be
+_TOO_LARGE = re.compile(
+    "^(.*DefaultCPUAllocator|Storage size calc|.*integer.* overflow|array is too big|empty.*unpack)"
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class _Numbers:
+class Numbers:
     """What NumPy takes for an array of numbers."""
 
 
 # names of annotations that are resolved otherwise than they are written
-_NAMES: dict[str, Any] = {"ArrayLike": _Numbers, "Data": Any}
+_NAMES: dict[str, Any] = {"ArrayLike": Numbers, "Data": Any}
 _WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a finite number",
@@ -42,8 +44,15 @@ _WORDS: dict[Any, str] = {
     bytes: "bytes",
     Tensor: "a tensor: use torch.as_tensor(...)",
     np.ndarray: "an array of numbers",
-    _Numbers: "an array of numbers",
+    Numbers: "an array of numbers",
     types.NoneType: "None",
+}
+# by name, since a check knows none of the rooms above it
+_ADVICE = {
+    "Autoencoder": "an Autoencoder: wrap networks in aebook.Autoencoder(encoder, decoder)",
+    "Chain": "a Chain, as networks.mlp makes it",
+    "Objective": "an Objective: wrap a model in aebook.Objective(model)",
+    "PathLike": "a path",
 }
 
 
@@ -69,16 +78,17 @@ def checked(function: Function) -> Function:
         for name, value in bound.arguments.items():
             hint, kind = hints.get(name, Any), signature.parameters[name].kind
             if kind is inspect.Parameter.VAR_POSITIONAL:
-                value = tuple(_taken(name, entry, hint) for entry in value)
+                value = tuple(taken(name, entry, hint) for entry in value)
             elif kind is inspect.Parameter.VAR_KEYWORD:
-                value = {key: _taken(key, entry, hint) for key, entry in value.items()}
+                value = {key: taken(key, entry, hint) for key, entry in value.items()}
             else:
-                value = _taken(name, value, hint)
+                value = taken(name, value, hint)
             bound.arguments[name] = value
         try:
             return function(*bound.args, **bound.kwargs)
-        except (MemoryError, OverflowError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _TOO_LARGE.search(str(error)):
+        except (MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            own = MemoryError | OverflowError
+            if not isinstance(error, own) and not _TOO_LARGE.search(str(error)):
                 raise
             given = ", ".join(shown(name, value) for name, value in bound.arguments.items())
             raise ValueError(f"got {given}, expected what fits into memory: {error}") from error
@@ -86,8 +96,18 @@ def checked(function: Function) -> Function:
     return cast(Function, careful)
 
 
-def _taken(name: str, value: Any, hint: Any) -> Any:
-    """The value as its annotation has it; a ValueError if it is none such."""
+def taken(name: str, value: Any, hint: Any) -> Any:
+    """The value as its annotation has it; a ValueError if it is none such.
+
+    Parameters
+    ----------
+    name
+        What it is called in the message: an argument, or ``"what read gave"``.
+    value
+        What came.
+    hint
+        The annotation; :class:`Numbers` stands for an array.
+    """
     kind, parts = get_origin(hint) or hint, get_args(hint)
     if kind is Any or kind is object:
         return value
@@ -108,7 +128,7 @@ def _taken(name: str, value: Any, hint: Any) -> Any:
             found = bool(value)
     elif kind is Callable:
         good = _can_be_called(value, parts)
-    elif kind in (np.ndarray, _Numbers):
+    elif kind in (np.ndarray, Numbers):
         array = _array(value)
         good = array is not None
         found = array if kind is np.ndarray else value
@@ -116,8 +136,8 @@ def _taken(name: str, value: Any, hint: Any) -> Any:
         if good := isinstance(value, Mapping):
             of = parts or (Any, Any)
             for key, entry in value.items():
-                _taken(f"a key of {name}", key, of[0])
-                _taken(f"{name}[{key!r}]", entry, of[1])
+                taken(f"a key of {name}", key, of[0])
+                taken(f"{name}[{key!r}]", entry, of[1])
     elif kind in (tuple, list, Sequence, Collection, Iterable):
         return _entries(name, value, hint, kind, parts)
     elif isinstance(kind, type):
@@ -132,7 +152,7 @@ def _one(name: str, value: Any, hint: Any, parts: tuple[Any, ...]) -> Any:
     refused = []
     for part in parts:
         try:
-            return _taken(name, value, part)
+            return taken(name, value, part)
         except ValueError as error:
             refused.append(error)
     if isinstance(value, list | tuple | dict):
@@ -151,7 +171,7 @@ def _entries(name: str, value: Any, hint: Any, kind: Any, parts: tuple[Any, ...]
     if isinstance(value, none) or not isinstance(value, Iterable):
         raise wrong
     if kind is Iterable and isinstance(value, Iterator):
-        return (_taken(f"{name}[{k}]", entry, parts[0]) for k, entry in enumerate(value))
+        return (taken(f"{name}[{k}]", entry, parts[0]) for k, entry in enumerate(value))
     if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
         raise wrong
     if kind is tuple and parts[-1:] != (...,):
@@ -159,14 +179,14 @@ def _entries(name: str, value: Any, hint: Any, kind: Any, parts: tuple[Any, ...]
         if parts and len(found) != len(parts):
             raise wrong
         pairs = enumerate(zip(found, parts or (Any,) * len(found), strict=True))
-        return tuple(_taken(f"{name}[{k}]", entry, part) for k, (entry, part) in pairs)
+        return tuple(taken(f"{name}[{k}]", entry, part) for k, (entry, part) in pairs)
     part = parts[0] if parts else Any
-    taken = [_taken(f"{name}[{k}]", entry, part) for k, entry in enumerate(value)]
+    found = [taken(f"{name}[{k}]", entry, part) for k, entry in enumerate(value)]
     if isinstance(value, set | frozenset) or (
-        isinstance(value, list | tuple) and all(map(operator.is_, taken, value))
+        isinstance(value, list | tuple) and all(map(operator.is_, found, value))
     ):
         return value
-    return tuple(taken) if isinstance(value, tuple) else taken
+    return tuple(found) if isinstance(value, tuple) else found
 
 
 def _can_be_called(value: Any, parts: tuple[Any, ...]) -> bool:
@@ -189,7 +209,9 @@ def _array(value: Any) -> Any:
         array = as_array(value)
     except (TypeError, ValueError, RuntimeError):
         return None
-    return array if array.dtype.kind in "biuf" else None
+    # True alone is no number
+    kinds = "biuf" if array.ndim else "iuf"
+    return array if array.dtype.kind in kinds else None
 
 
 def _expected(hint: Any) -> str:
@@ -215,6 +237,6 @@ def _expected(hint: Any) -> str:
     if kind in (tuple, list, Sequence, Collection, Iterable):
         return f"a list, each entry {_expected(parts[0])}" if parts else "a list"
     called = getattr(kind, "__name__", str(kind))
-    if called == "PathLike":
-        return "a path"
+    if called in _ADVICE:
+        return _ADVICE[called]
     return f"{'an' if called[0] in 'AEIOU' else 'a'} {called}"

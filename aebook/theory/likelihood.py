@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import whole
+from aebook._internal.checks import number, tensors, whole
 from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
@@ -136,6 +136,12 @@ class ImportanceWeighted(nn.Module):
         """The loss of a batch: ``"bound"``, negative, and the penalties other than the KL."""
         objective, model = self.objective, self.objective.model
         target = x if target is None else target
+        tensors(x=x, target=target)
+        if target.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"got targets of shape {tuple(target.shape)} for messages of {tuple(x.shape)}, "
+                "expected one each"
+            )
         corrupted = objective.corrupted(x)
         activations = layers(model.encoder, corrupted)
         posterior = model.bottleneck.posterior(activations[-1])
@@ -183,7 +189,7 @@ def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None)
         )
     weight = next(model.decoder.parameters())
     # drawn where the generator is, so that every device sees the same codes
-    z = torch.randn(n, *shape, dtype=weight.dtype, generator=generator)
+    z = torch.randn(whole("n", n), *shape, dtype=weight.dtype, generator=generator)
     return model.decode(z.to(weight.device))
 
 
@@ -234,6 +240,9 @@ def active_units(model: Autoencoder, x: Tensor, threshold: float = 0.01) -> int:
         Smallest variance over the messages of a unit that counts; the prior's variance is 1.
     """
     _check_bottleneck(model)
+    number("threshold", threshold, least=0)
+    if x.dim() == 0 or len(x) < 2 or not x.isfinite().all():
+        raise ValueError(f"got messages of shape {tuple(x.shape)}, expected two or more, finite")
     with torch.no_grad():
         mean = model.bottleneck.posterior(model.encoder(x)).mean
     return int((mean.var(0) > threshold).sum())
@@ -249,8 +258,9 @@ def posterior_of(objective: Objective, x: Tensor, samples: int, seed: int) -> It
         As in :func:`elbo`; what makes no sense together is refused here.
     """
     _check(objective, samples)
+    seed = whole("seed", seed, least=0)
     if not x.isfinite().all():
-        raise ValueError("the messages have NaN or infinite values; expected finite ones")
+        raise ValueError("got messages with NaN or infinite values, expected finite ones")
     if objective.distance is bernoulli and not ((x == 0) | (x == 1)).all():
         raise ValueError(
             "got messages with values other than 0 and 1 for the Bernoulli distance, expected "

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from aebook._internal.checks import number
+from aebook._internal.checks import number, tensors, whole
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.theory.linear import affine, principal_components
@@ -146,7 +146,9 @@ class Mixture:
         generator
             Where the randomness comes from; the default is PyTorch's own.
         """
-        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        chosen = torch.multinomial(
+            self.weights, whole("count", count), replacement=True, generator=generator
+        )
         size = count, self.means.shape[1]
         noise = torch.randn(size, dtype=torch.float64, generator=generator)
         return self.means[chosen] + self.scale[chosen, None] * noise
@@ -154,8 +156,7 @@ class Mixture:
     def _joint(self, x: Tensor, sigma: float) -> Tensor:
         r"""Logarithms of :math:`w_k N(x; μ_k, (s_k^2 + σ^2) I)`, (B, K)."""
         width = self.means.shape[1]
-        if x.dim() != 2 or x.shape[1] != width:
-            raise ValueError(f"got messages of shape {tuple(x.shape)}, expected (B, {width})")
+        _check_messages(x, width)
         variance = self.scale**2 + sigma**2
         if not (sigma >= 0 and math.isfinite(sigma) and (variance > 0).all()):
             raise ValueError(
@@ -183,6 +184,7 @@ class LinearDenoiser(NamedTuple):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Reconstructions Wx + b of messages (B, m), in the dtype of ``x``."""
+        _check_messages(x, len(self.matrix))
         return x @ self.matrix.to(x).T + self.offset.to(x)
 
 
@@ -204,8 +206,7 @@ def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearD
     p
         Code units; the default has no bottleneck.
     """
-    if sigma != 0:
-        number("sigma", sigma)
+    number("sigma", sigma, least=0)
     mean, components, variances = principal_components(x, p)
     # a direction in which the data do not vary is not passed on, noise or not
     shrink = torch.where(variances > 0, variances / (variances + sigma**2), 0)
@@ -234,8 +235,20 @@ def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
     ValueError
         If the model is not affine.
     """
-    if sigma != 0:
-        number("sigma", sigma)
+    number("sigma", sigma, least=0)
+    if x.dim() != 2 or len(x) == 0:
+        raise ValueError(f"got messages of shape {tuple(x.shape)}, expected (n, m), n > 0")
     matrix, offset = affine(model, x.shape[1])
+    _check_messages(x, len(matrix))
     residual = x.double().cpu() @ (matrix.T - torch.eye(len(matrix))) + offset
     return float(residual.square().sum(1).mean() + sigma**2 * matrix.square().sum())
+
+
+def _check_messages(x: Tensor, width: int) -> None:
+    tensors(x=x)
+    fits = x.dim() == 2 and x.shape[1] == width and x.is_floating_point()
+    if not fits or not x.isfinite().all():
+        raise ValueError(
+            f"got messages of shape {tuple(x.shape)}, expected (B, {width}), finite and floating "
+            f"point; they are {x.dtype}"
+        )

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments, need, one_of, whole
-from aebook._internal.contract import checked
+from aebook._internal.contract import checked, taken
 from aebook.applications.images.filters import as_image
 from aebook.core import Autoencoder
 from aebook.metrics import psnr
@@ -109,7 +109,8 @@ def random_level(
     if not low <= high:
         raise ValueError(f"got low={low} and high={high}, expected low <= high")
     for level in (low, high):
-        corruption(level)  # refuses a level that makes no sense, before training does
+        # refuses a level that makes no sense, before training does
+        taken("what corruption gave", corruption(level), Callable[[Tensor], Tensor])
 
     def corrupt(x: Tensor) -> Tensor:
         levels = (low + (high - low) * torch.rand(len(x))).tolist()
@@ -145,7 +146,9 @@ def cut(images: Sequence[ArrayLike], count: int, size: int, *, seed: int = 0) ->
     if not arrays or len({array.shape[2:] for array in arrays}) > 1:
         raise ValueError("got no images or some grey and some in colour, expected all of one kind")
     if min(min(array.shape[:2]) for array in arrays) < size:
-        raise ValueError(f"got an image smaller than the patches of {size} × {size} pixels")
+        raise ValueError(
+            f"got an image smaller than the patches, expected {size} × {size} pixels or more"
+        )
     g, patches = np.random.default_rng(seed), []
     for n in range(count):
         image = arrays[n % len(arrays)]
@@ -218,7 +221,8 @@ def by_patches(
         some = corners[first : first + chunk]
         patches = np.stack([padded[:, i : i + size, j : j + size] for i, j in some])
         with torch.no_grad():
-            restored = function(torch.from_numpy(patches)).detach().cpu().double().numpy()
+            restored = taken("what function gave", function(torch.from_numpy(patches)), Tensor)
+            restored = restored.detach().cpu().double().numpy()
         if first == 0:
             factor = _factor(restored.shape, patches.shape)
             ramp = _ramp(factor * size, factor * overlap)
@@ -300,7 +304,8 @@ def tune(
 
     def mean(strength: Parameter) -> float:
         pairs = zip(noisy, clean, strict=True)
-        return float(np.mean([score(method(one, strength), other) for one, other in pairs]))
+        scores = [score(method(one, strength), other) for one, other in pairs]
+        return float(np.mean(taken("what score gave", scores, Sequence[float])))
 
     return max(strengths, key=mean)
 

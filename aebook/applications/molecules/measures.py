@@ -197,6 +197,15 @@ def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64
     a, b
         Fingerprints, (N, n) and (M, n). Two without any bit are alike.
     """
+    if (
+        not a.ndim == b.ndim == 2
+        or a.shape[1] != b.shape[1]
+        or {a.dtype, b.dtype} != {np.dtype(bool)}
+    ):
+        raise ValueError(
+            f"got fingerprints of shapes {a.shape} and {b.shape} and types {a.dtype} and "
+            f"{b.dtype}, expected truth values, (N, n) and (M, n)"
+        )
     x, y = a.astype(np.float32), b.astype(np.float32)
     common = x @ y.T
     either = x.sum(1)[:, None] + y.sum(1) - common
@@ -246,7 +255,10 @@ def draw(
     if not smiles:
         raise ValueError("got no molecules, expected one or more")
     if legends is not None and len(legends) != len(smiles):
-        raise ValueError(f"got {len(legends)} legends for {len(smiles)} molecules")
+        raise ValueError(
+            f"got {len(legends)} legends for {len(smiles)} molecules, expected as many"
+        )
+    check_arguments(columns=columns, width=size[0], height=size[1])
     chem, drawing = _rdkit("Chem", "Chem.Draw.rdMolDraw2D")
     rows = -(-len(smiles) // columns)
     canvas = drawing.MolDraw2DCairo(columns * size[0], rows * size[1], *size)

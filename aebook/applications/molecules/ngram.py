@@ -53,8 +53,8 @@ class NGram:
     @checked
     def __init__(self, messages: Tensor, order: int, alphabet: int | None = None) -> None:
         symbols = _checked(messages)
-        order = whole("order", order)
-        self.alphabet = int(symbols.max()) + 1 if alphabet is None else alphabet
+        order = whole("order", order, most=61)
+        self.alphabet = int(symbols.max()) + 1 if alphabet is None else whole("alphabet", alphabet)
         if symbols.max() >= self.alphabet:
             raise ValueError(f"got the symbol {symbols.max()}, expected less than {alphabet}")
         if self.alphabet**order >= 2**62:
@@ -96,7 +96,7 @@ class NGram:
         generator
             Where the randomness comes from; the default is PyTorch's own.
         """
-        length = self.length if length is None else length
+        n, length = whole("n", n), self.length if length is None else whole("length", length)
         written = np.zeros((n, length), np.int64)
         symbols = np.broadcast_to(np.arange(self.alphabet), (n, self.alphabet))
         done = np.zeros(n, bool)
