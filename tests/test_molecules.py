@@ -159,7 +159,7 @@ def test_the_alphabet_refuses_what_it_does_not_know():
         alphabet.encode(["C", ""])
     with pytest.raises(ValueError, match="text of 4 symbols, its end included, expected at most 3"):
         alphabet.encode(["C", "CCC"], 3)
-    with pytest.raises(ValueError, match=r"got one text, expected a list: \['C'\]"):
+    with pytest.raises(ValueError, match="got texts=.C., expected a list"):
         alphabet.encode("C")
     with pytest.raises(ValueError, match="got a symbol twice"):
         Alphabet(["C", "C"])
