@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,25 @@ from torch import Tensor, nn
 from aebook._internal.checks import whole
 from aebook.data import Data, batched
 
-__all__ = ["in_pieces"]
+__all__ = ["evaluating", "in_pieces"]
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and each of its parts back into the mode it was in.
+
+    Parameters
+    ----------
+    network
+        A part that was frozen in evaluation mode, a ``BatchNorm`` say, is so afterwards.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def in_pieces(
@@ -45,11 +64,6 @@ def in_pieces(
         raise ValueError("the model has weights that are NaN or infinite, expected finite ones")
     weight = next(network.parameters())
     kind = {"dtype": weight.dtype, "device": weight.device}
-    was = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            pieces = batched(x, None, shuffle=False, default=chunk, **kind)
-            return torch.cat([function(piece) for piece, _ in pieces])
-    finally:
-        network.train(was)
+    with evaluating(network), torch.no_grad():
+        pieces = batched(x, None, shuffle=False, default=chunk, **kind)
+        return torch.cat([function(piece) for piece, _ in pieces])

@@ -20,6 +20,7 @@ from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
 from aebook.core import Autoencoder, Loss, Objective, Pass, layers
 from aebook.distances import bernoulli, squared_error
+from aebook.inference import evaluating
 from aebook.penalties import kl_to_prior
 
 __all__ = [
@@ -250,13 +251,8 @@ def posterior_of(objective: Objective, x: Tensor, samples: int, seed: int) -> It
             "binary ones: for any others it is no likelihood. Use (x > 0.5).float() or "
             "torch.bernoulli(x), or train with distances.Gaussian"
         )
-    was = objective.training
-    objective.eval()
-    try:
-        with torch.no_grad(), seeded(seed, x.device):
-            yield objective.model.bottleneck.posterior(objective.model.encoder(x))
-    finally:
-        objective.train(was)
+    with evaluating(objective), torch.no_grad(), seeded(seed, x.device):
+        yield objective.model.bottleneck.posterior(objective.model.encoder(x))
 
 
 def draws(

@@ -21,6 +21,7 @@ from aebook._internal.checks import check_arguments
 from aebook._internal.randomness import seeded
 from aebook.core import Loss
 from aebook.data import Data, InMemory, Loaded, batched
+from aebook.inference import evaluating
 from aebook.training.checkpoints import Resumable
 from aebook.training.history import History, Mean
 from aebook.training.schedules import Schedule, constant, one_cycle
@@ -263,11 +264,8 @@ def evaluate(
     parameter = next(objective.parameters())
     kind = {"dtype": parameter.dtype, "device": parameter.device}
     batches = batched(data, batch_size, shuffle=False, default=1024, **kind)
-    was = objective.training
-    try:
+    with evaluating(objective):
         return _evaluate(objective, batches, seed, None)
-    finally:
-        objective.train(was)
 
 
 def _evaluate(
