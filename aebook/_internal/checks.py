@@ -27,7 +27,7 @@ __all__ = [
 
 #: What to do with integers where numbers are expected.
 INTEGERS = (
-    "of images divide the float by the largest possible value, bytes by 255 and 16 bits by 65535 "
+    "of images, divide bytes by 255 and 16 bits by 65535 "
     "(x.float() / 255); numbers of symbols need an encoder that begins with an nn.Embedding"
 )
 

@@ -229,7 +229,7 @@ def fit(
                 mean = Mean(epoch)
                 for step, (x, *others) in enumerate(batches):
                     if not looked:
-                        looked = warn_beyond_reach(objective, batches, x, stacklevel=4)
+                        looked = warn_beyond_reach(objective, batches, x, others[0], stacklevel=4)
                     t = (epoch + (step / steps if steps else 0)) / epochs
                     for group in optimiser.param_groups:
                         group["lr"] = group["initial_lr"] * float(schedule(t))
