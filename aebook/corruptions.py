@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from aebook._internal.checks import number, tensors
+from aebook._internal.checks import INTEGERS, number, tensors
 from aebook._internal.contract import checked
 
 __all__ = ["gaussian", "masking", "salt_and_pepper"]
@@ -109,6 +109,5 @@ def _check_floating(x: Tensor) -> None:
     tensors(x=x)
     if not x.is_floating_point():
         raise ValueError(
-            f"got messages of dtype {x.dtype} to corrupt, expected floating point: "
-            "for images of bytes, use x.float() / 255"
+            f"got messages of dtype {x.dtype} to corrupt, expected floating point: {INTEGERS}"
         )

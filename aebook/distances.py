@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, tensors
+from aebook._internal.checks import INTEGERS, number, tensors
 from aebook._internal.contract import checked
 from aebook.processes import average
 
@@ -171,15 +171,17 @@ def _sum(values: Tensor) -> Tensor:
 def _check_shapes(reconstruction: Tensor, target: Tensor) -> None:
     tensors(reconstruction=reconstruction, target=target)
     if reconstruction.shape != target.shape:
+        advice = "in a pair (x, target) the second part is what the decoder should give"
+        if not target.is_floating_point():
+            advice += "; leave class labels out, or take distances.categorical"
         raise ValueError(
             f"got a target of shape {tuple(target.shape)} for a reconstruction of shape "
-            f"{tuple(reconstruction.shape)}; expected the same shape. In a pair (x, target) the "
-            "second part is what to reconstruct: leave class labels out"
+            f"{tuple(reconstruction.shape)}; expected the same shape: {advice}"
         )
     if not (target.is_floating_point() and reconstruction.is_floating_point()):
         raise ValueError(
             f"got a target of dtype {target.dtype} for a reconstruction of {reconstruction.dtype}, "
-            "expected floating point: for images of bytes, use x.float() / 255"
+            f"expected floating point: {INTEGERS}"
         )
 
 

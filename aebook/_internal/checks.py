@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
+    "INTEGERS",
     "as_array",
     "check_arguments",
     "is_number",
@@ -31,6 +32,11 @@ __all__ = [
 
 #: Beyond this, as far as floats go, no number is meant.
 LARGEST = sys.float_info.max
+#: What to do with integers where numbers are expected.
+INTEGERS = (
+    "of images, divide bytes by 255 and 16 bits by 65535 "
+    "(x.float() / 255); numbers of symbols need an encoder that begins with an nn.Embedding"
+)
 
 
 def as_array(values: Any) -> NDArray[Any]:
