@@ -111,7 +111,8 @@ class Gaussian(nn.Module):
             mean = average(squared.detach().mean(), len(squared))
             log_sigma = mean.clamp_min(1e-12).log() / 2
             variance = 0.9 * (2 * self.log_sigma).exp() + 0.1 * (2 * log_sigma).exp()
-            self.log_sigma.copy_(variance.log() / 2)
+            # through a view: compiled code forgets what is written to a scalar of float64
+            self.log_sigma.view(1).copy_(variance.log() / 2)
         return _sum(squared / (2 * (2 * log_sigma).exp()) + log_sigma + math.log(2 * math.pi) / 2)
 
     def arguments(self) -> dict[str, Any]:
