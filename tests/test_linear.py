@@ -124,7 +124,9 @@ def test_variances_do_not_depend_on_where_the_data_lie():
     # of whole numbers, which can be moved without rounding
     x = (spread() * 2**10).round()
     moved = principal_components(x + 2.0**30)
-    torch.testing.assert_close(moved.variances, principal_components(x).variances, rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        moved.variances, principal_components(x).variances, rtol=1e-9, atol=0
+    )
 
 
 # Principal angles
