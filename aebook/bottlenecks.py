@@ -181,7 +181,12 @@ class Binary(nn.Module):
         if self.kind == "noise":
             return (h + self.sigma * torch.randn_like(h)).sigmoid()
         mean = h.sigmoid()
-        bits = mean.bernoulli() if self.kind == "bernoulli" else (h > 0).to(h.dtype)
+        if self.kind == "bernoulli":
+            # the draws of mean.bernoulli(), which compiled code makes in float32, whatever the type
+            wide = mean if mean.dtype == torch.float64 else mean.float()
+            bits = (torch.rand_like(wide) < wide).to(h.dtype)
+        else:
+            bits = (h > 0).to(h.dtype)
         # the value is that of the bits, to the bit; the gradient is that of the mean
         return bits + (mean - mean.detach())
 

@@ -418,8 +418,8 @@ def binary(
     activation, output, tied, bias, corruption, penalties
         As in :func:`plain`.
     distance
-        As in :func:`plain`. For counts of words, :func:`aebook.distances.categorical` with
-        ``output=None``.
+        As in :func:`plain`. For words, :func:`aebook.distances.categorical` with
+        ``output=None``, and their shares as the target.
     """
     scale = partial(Standardised, widths[-1]) if centred and not _given(widths) else None
     encoder, decoder = _networks(widths, activation, scale, output, tied, bias)

@@ -208,38 +208,75 @@ PARENTS = [(), (0,), (0,), (1,)]
 SENSES = [(1,), (2,), (3,)]
 
 CASES = {
-    "core.Autoencoder": lambda: dict(encoder=nn.Linear(6, 2), decoder=nn.Linear(2, 6), bottleneck=None),
+    "core.Autoencoder": lambda: dict(
+        encoder=nn.Linear(6, 2), decoder=nn.Linear(2, 6), bottleneck=None
+    ),
     "core.Autoencoder.encode": lambda: (trained().encode, dict(x=data())),
     "core.Autoencoder.decode": lambda: (trained().decode, dict(z=data()[:, :2])),
     "core.Autoencoder.reconstruct": lambda: (trained().reconstruct, dict(x=data())),
     "core.Autoencoder.forward": lambda: (trained(), dict(x=data())),
-    "core.Objective": lambda: dict(model=trained(), **{**COMMON, "penalties": {"l2": (0.1, aebook.penalties.weight_decay)}}),
+    "core.Objective": lambda: dict(
+        model=trained(), **{**COMMON, "penalties": {"l2": (0.1, aebook.penalties.weight_decay)}}
+    ),
     "core.Objective.weight": lambda: (vae().weight, dict(name="kl")),
-    "core.Objective.set_weight": lambda: (variants.variational((6, 2)).set_weight, dict(name="kl", value=0.5)),
+    "core.Objective.set_weight": lambda: (
+        variants.variational((6, 2)).set_weight,
+        dict(name="kl", value=0.5),
+    ),
     "core.Objective.corrupted": lambda: (plain().corrupted, dict(x=data())),
     "core.Objective.per_sample": lambda: (plain().per_sample, dict(x=data(), target=None)),
     "core.Objective.forward": lambda: (plain(), dict(x=data(), target=None)),
     "core.layers": lambda: dict(encoder=trained().encoder, x=data()),
     "training.loop.evaluate": lambda: dict(objective=plain(), data=data(), batch_size=4, seed=0),
     "training.loop.fit": lambda: dict(
-        objective=plain(), data=data(), epochs=1, batch_size=4, validation=None, lr=0.01,
-        optimizer=torch.optim.Adam, schedule=None, anneal=None, clip=None, patience=None,
-        precision=None, compile=False, device="cpu", seed=0, checkpoint=None, progress=False,
+        objective=plain(),
+        data=data(),
+        epochs=1,
+        batch_size=4,
+        validation=None,
+        lr=0.01,
+        optimizer=torch.optim.Adam,
+        schedule=None,
+        anneal=None,
+        clip=None,
+        patience=None,
+        precision=None,
+        compile=False,
+        device="cpu",
+        seed=0,
+        checkpoint=None,
+        progress=False,
     ),
-    "training.full_batch.lbfgs": lambda: dict(objective=plain(), data=data(), iterations=2, tolerance=0.9),
+    "training.full_batch.lbfgs": lambda: dict(
+        objective=plain(), data=data(), iterations=2, tolerance=0.9
+    ),
     "training.greedy.layerwise": lambda: dict(objective=plain(output=None), data=data(), epochs=1),
     "training.temperature.annealing": lambda: dict(start=10.0, end=0.1),
     "training.temperature.temperature_at": lambda: dict(t=0.5, start=10.0, end=0.1),
     "training.temperature.fit_until_converged": lambda: dict(
-        objective=variants.concrete((6, 4, 2)), data=data(), epochs=1, confidence=0.01, attempts=1, anneal=None
+        objective=variants.concrete((6, 4, 2)),
+        data=data(),
+        epochs=1,
+        confidence=0.01,
+        attempts=1,
+        anneal=None,
     ),
     "storage.models.save": lambda: dict(model=trained(), path=file("saved.safetensors")),
     "storage.models.load": lambda: dict(path=model_file(), parts=None, device="cpu"),
-    "storage.onnx.export": lambda: dict(model=trained(), x=data(), encoder=file("e.onnx"), decoder=file("d.onnx")),
-    "data.batched": lambda: dict(
-        data=data(), batch_size=4, shuffle=False, default=8, dtype=torch.float32, device=torch.device("cpu")
+    "storage.onnx.export": lambda: dict(
+        model=trained(), x=data(), encoder=file("e.onnx"), decoder=file("d.onnx")
     ),
-    "inference.in_pieces": lambda: dict(network=trained(), x=data(), chunk=4, function=trained().encode),
+    "data.batched": lambda: dict(
+        data=data(),
+        batch_size=4,
+        shuffle=False,
+        default=8,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+    ),
+    "inference.in_pieces": lambda: dict(
+        network=trained(), x=data(), chunk=4, function=trained().encode
+    ),
     # the equation's parts
     "networks.Chain": lambda: dict(shape=(6,)),
     "networks.Standardised": lambda: dict(width=4),
@@ -256,9 +293,13 @@ CASES = {
         vocabulary=6, code=3, length=5, embedding=4, hidden=4, attention=False, forget=0.0
     ),
     "recurrent.Decoder.sample": lambda: (
-        writer().decoder.sample, dict(z=torch.zeros(2, 4), temperature=1.0, generator=None)
+        writer().decoder.sample,
+        dict(z=torch.zeros(2, 4), temperature=1.0, generator=None),
     ),
-    "recurrent.Decoder.beam": lambda: (writer().decoder.beam, dict(z=torch.zeros(2, 4), width=2, alpha=1.0)),
+    "recurrent.Decoder.beam": lambda: (
+        writer().decoder.beam,
+        dict(z=torch.zeros(2, 4), width=2, alpha=1.0),
+    ),
     "recurrent.Decoder.alignment": lambda: (
         translator().model.decoder.alignment,
         dict(z=torch.ones(3, 5, 4), target=vocabulary().encode(SENTENCES)),
@@ -273,7 +314,8 @@ CASES = {
     "bottlenecks.TopK.set_k": lambda: (bottlenecks.TopK(2).set_k, dict(k=1)),
     "concrete.ConcreteSelector": lambda: dict(m=6, k=2, temperature=10.0),
     "concrete.ConcreteSelector.set_temperature": lambda: (
-        aebook.concrete.ConcreteSelector(6, 2).set_temperature, dict(value=1.0)
+        aebook.concrete.ConcreteSelector(6, 2).set_temperature,
+        dict(value=1.0),
     ),
     "concrete.relaxed_one_hot": lambda: dict(logits=data(), temperature=1.0),
     "corruptions.gaussian": lambda: dict(sigma=0.1),
@@ -281,14 +323,18 @@ CASES = {
     "corruptions.salt_and_pepper": lambda: dict(p=0.1, low=0.0, high=1.0),
     "distances.Gaussian": lambda: dict(sigma=1.0, kind="fixed"),
     "distances.bernoulli": lambda: dict(reconstruction=data(), target=data()),
-    "distances.categorical": lambda: dict(reconstruction=data(), target=torch.zeros(8, dtype=torch.long), ignore=None),
+    "distances.categorical": lambda: dict(
+        reconstruction=data(), target=torch.zeros(8, dtype=torch.long), ignore=None
+    ),
     "distances.squared_error": lambda: dict(reconstruction=data(), target=data()),
     "penalties.activity": lambda: dict(order=1, layer=None),
     "penalties.sparsity": lambda: dict(target=0.1, kind="kl", over="data", layer=None),
     "jacobian.by_autograd": lambda: dict(encoder=trained().encoder, x=data(), probes=None),
     "jacobian.contractive": lambda: dict(kind="hutchinson", probes=1),
     "jacobian.jacobian": lambda: dict(encoder=trained().encoder, x=data()),
-    "jacobian.squared_norm": lambda: dict(encoder=trained().encoder, x=data(), kind="hutchinson", probes=1),
+    "jacobian.squared_norm": lambda: dict(
+        encoder=trained().encoder, x=data(), kind="hutchinson", probes=1
+    ),
     "variants.binary": lambda: dict(
         widths=(6, 4, 2), kind="noise", sigma=1.0, centred=True, tied=False, **NETWORK, **COMMON
     ),
@@ -297,16 +343,35 @@ CASES = {
         widths=(6, 4, 2), weight=0.1, kind="exact", code=nn.Sigmoid, tied=True, **NETWORK, **COMMON
     ),
     "variants.denoising": lambda: dict(
-        widths=(6, 4, 2), code=None, tied=False, **NETWORK,
+        widths=(6, 4, 2),
+        code=None,
+        tied=False,
+        **NETWORK,
         **{**COMMON, "corruption": aebook.corruptions.masking(0.1)},
     ),
     "variants.k_sparse": lambda: dict(
-        widths=(6, 5, 4), k=2, by="value", alpha=1.0, tied=False, sparse_decode=False, **NETWORK, **COMMON
+        widths=(6, 5, 4),
+        k=2,
+        by="value",
+        alpha=1.0,
+        tied=False,
+        sparse_decode=False,
+        **NETWORK,
+        **COMMON,
     ),
-    "variants.linear": lambda: dict(widths=(6, 2), bias=True, tied=False, corruption=None, penalties=None),
+    "variants.linear": lambda: dict(
+        widths=(6, 2), bias=True, tied=False, corruption=None, penalties=None
+    ),
     "variants.plain": lambda: dict(widths=(6, 4, 2), code=None, tied=False, **NETWORK, **COMMON),
     "variants.sparse": lambda: dict(
-        widths=(6, 4), weight=0.1, target=0.1, kind="kl", over="data", tied=False, **NETWORK, **COMMON
+        widths=(6, 4),
+        weight=0.1,
+        target=0.1,
+        kind="kl",
+        over="data",
+        tied=False,
+        **NETWORK,
+        **COMMON,
     ),
     "variants.variational": lambda: dict(
         widths=(6, 4, 2), beta=1.0, **NETWORK, **{**COMMON, "distance": distances.bernoulli}
@@ -321,9 +386,13 @@ CASES = {
     "metrics.precision_at_k": lambda: dict(relevant=codes() > 127, k=1, distances=codes()),
     "metrics.precision_recall": lambda: dict(distances=codes(), relevant=codes() > 127),
     "metrics.psnr": lambda: dict(restored=photograph(), image=photograph()),
-    "plots.codes": lambda: dict(z=data()[:, :2], labels=np.arange(8) % 2, names=["a", "b"], ax=None),
+    "plots.codes": lambda: dict(
+        z=data()[:, :2], labels=np.arange(8) % 2, names=["a", "b"], ax=None
+    ),
     "plots.curves": lambda: dict(history=aebook.History({"loss": [1.0]}), ax=None),
-    "plots.images": lambda: dict(rows={"a": torch.rand(2, 16)}, shape=(4, 4), symmetric=False, scale=0.5),
+    "plots.images": lambda: dict(
+        rows={"a": torch.rand(2, 16)}, shape=(4, 4), symmetric=False, scale=0.5
+    ),
     "claims.verify": lambda: dict(
         what="a", value=1.0, above=0.0, below=2.0, at_least=0.0, at_most=2.0, equal=1.0, within=0.1
     ),
@@ -333,34 +402,51 @@ CASES = {
     "theory.dimension.two_nn": lambda: dict(x=data()),
     "theory.likelihood.ImportanceWeighted": lambda: dict(objective=vae(), samples=2),
     "theory.likelihood.ImportanceWeighted.forward": lambda: (
-        aebook.theory.likelihood.ImportanceWeighted(vae(), 2), dict(x=data(), target=None)
+        aebook.theory.likelihood.ImportanceWeighted(vae(), 2),
+        dict(x=data(), target=None),
     ),
     "theory.likelihood.active_units": lambda: dict(model=vae().model, x=data(), threshold=0.01),
     "theory.likelihood.elbo": lambda: dict(objective=vae(), x=data(), samples=1, seed=0),
-    "theory.likelihood.importance_weighted_bound": lambda: dict(objective=vae(), x=data(), samples=2, chunk=8, seed=0),
-    "theory.likelihood.interpolate": lambda: dict(model=trained(), a=data()[:2], b=data()[2:4], steps=3),
+    "theory.likelihood.importance_weighted_bound": lambda: dict(
+        objective=vae(), x=data(), samples=2, chunk=8, seed=0
+    ),
+    "theory.likelihood.interpolate": lambda: dict(
+        model=trained(), a=data()[:2], b=data()[2:4], steps=3
+    ),
     "theory.likelihood.sample": lambda: dict(model=vae().model, n=2, generator=None),
     "theory.linear.affine": lambda: dict(network=affine(), width=6),
     "theory.linear.eckart_young": lambda: dict(x=data(), p=2),
     "theory.linear.principal_angles": lambda: dict(a=data()[:6, :2], b=data()[:6, 2:4]),
     "theory.linear.principal_components": lambda: dict(x=data(), p=2),
     "theory.linear.recover_components": lambda: dict(model=tied_by_its_loss(), tolerance=0.05),
-    "theory.linear.PrincipalComponents.encode": lambda: (linear.principal_components(data(), 2).encode, dict(x=data())),
-    "theory.linear.PrincipalComponents.decode": lambda: (linear.principal_components(data(), 2).decode, dict(z=data()[:, :2])),
+    "theory.linear.PrincipalComponents.encode": lambda: (
+        linear.principal_components(data(), 2).encode,
+        dict(x=data()),
+    ),
+    "theory.linear.PrincipalComponents.decode": lambda: (
+        linear.principal_components(data(), 2).decode,
+        dict(z=data()[:, :2]),
+    ),
     "theory.linear.PrincipalComponents.reconstruct": lambda: (
-        linear.principal_components(data(), 2).reconstruct, dict(x=data())
+        linear.principal_components(data(), 2).reconstruct,
+        dict(x=data()),
     ),
     "theory.score.Mixture": lambda: dict(means=data()[:3], scale=0.1, weights=np.ones(3)),
     "theory.score.Mixture.log_density": lambda: (mixture().log_density, dict(x=data(), sigma=0.1)),
     "theory.score.Mixture.denoise": lambda: (mixture().denoise, dict(x=data(), sigma=0.1)),
     "theory.score.Mixture.score": lambda: (mixture().score, dict(x=data(), sigma=0.1)),
     "theory.score.Mixture.sample": lambda: (mixture().sample, dict(count=2, generator=None)),
-    "theory.score.LinearDenoiser.reconstruct": lambda: (score.linear_denoiser(data(), 0.1).reconstruct, dict(x=data())),
+    "theory.score.LinearDenoiser.reconstruct": lambda: (
+        score.linear_denoiser(data(), 0.1).reconstruct,
+        dict(x=data()),
+    ),
     "theory.score.linear_denoiser": lambda: dict(x=data(), sigma=0.1, p=2),
     "theory.score.linear_denoising_loss": lambda: dict(model=affine(), x=data(), sigma=0.1),
     "theory.score.score": lambda: dict(model=trained(), x=data(), sigma=0.1),
     # Boltzmann machines
-    "boltzmann.rbm.RBM": lambda: dict(visible=6, hidden=2, visible_units="bernoulli", hidden_units="gaussian"),
+    "boltzmann.rbm.RBM": lambda: dict(
+        visible=6, hidden=2, visible_units="bernoulli", hidden_units="gaussian"
+    ),
     "boltzmann.rbm.RBM.energy": lambda: (RBM(6, 2).energy, dict(v=data(), h=data()[:, :2])),
     "boltzmann.rbm.RBM.free_energy": lambda: (RBM(6, 2).free_energy, dict(v=data())),
     "boltzmann.rbm.RBM.hidden_mean": lambda: (RBM(6, 2).hidden_mean, dict(v=data())),
@@ -369,13 +455,32 @@ CASES = {
     "boltzmann.rbm.RBM.contrast": lambda: (RBM(6, 2).contrast, dict(v=data(), negative=data())),
     "boltzmann.rbm.RBM.fit": lambda: (
         RBM(6, 2).fit,
-        dict(data=data(), epochs=1, steps=1, persistent=False, lr=0.1, momentum=0.5, weight_decay=0.0, batch_size=4, seed=0),
+        dict(
+            data=data(),
+            epochs=1,
+            steps=1,
+            persistent=False,
+            lr=0.1,
+            momentum=0.5,
+            weight_decay=0.0,
+            batch_size=4,
+            seed=0,
+        ),
     ),
     "boltzmann.rbm.pretrain": lambda: dict(
-        widths=(6, 4, 2), data=data(), epochs=1, visible_units="bernoulli", code_units="gaussian", lr=0.1, gaussian_lr=0.01, seed=0
+        widths=(6, 4, 2),
+        data=data(),
+        epochs=1,
+        visible_units="bernoulli",
+        code_units="gaussian",
+        lr=0.1,
+        gaussian_lr=0.01,
+        seed=0,
     ),
     "boltzmann.rbm.unroll": lambda: dict(stack=[RBM(6, 4), RBM(4, 2, hidden_units="gaussian")]),
-    "boltzmann.partition.annealed": lambda: dict(rbm=RBM(6, 2), data=data(), steps=2, chains=2, seed=0),
+    "boltzmann.partition.annealed": lambda: dict(
+        rbm=RBM(6, 2), data=data(), steps=2, chains=2, seed=0
+    ),
     "boltzmann.partition.exact": lambda: dict(rbm=RBM(6, 2)),
     # data sets
     "datasets.folder.ImageFolder": lambda: dict(folder=folder(), size=8, grey=False),
@@ -388,12 +493,21 @@ CASES = {
     "datasets.tables.shuttle": lambda: dict(full=False),
     # estimators
     "estimators.detector.AutoencoderDetector": lambda: estimated(
-        aebook.estimators.AutoencoderDetector, n_components=2, variant="plain", variant_params=None,
-        activation=None, output="linear", contamination=0.1,
+        aebook.estimators.AutoencoderDetector,
+        n_components=2,
+        variant="plain",
+        variant_params=None,
+        activation=None,
+        output="linear",
+        contamination=0.1,
     ),
     "estimators.transformer.AutoencoderTransformer": lambda: estimated(
-        aebook.estimators.AutoencoderTransformer, n_components=2, variant="plain", variant_params=None,
-        activation=None, output="linear",
+        aebook.estimators.AutoencoderTransformer,
+        n_components=2,
+        variant="plain",
+        variant_params=None,
+        activation=None,
+        output="linear",
     ),
     "estimators.selector.ConcreteFeatureSelector": lambda: estimated(
         aebook.estimators.ConcreteFeatureSelector, n_features_to_select=2
@@ -404,38 +518,88 @@ CASES = {
     **{
         f"estimators.{name}": (
             lambda kind=kind, method=method, data=given: (
-                getattr(estimator(getattr(aebook.estimators, kind)), method), dict(X=data().numpy())
+                getattr(estimator(getattr(aebook.estimators, kind)), method),
+                dict(X=data().numpy()),
             )
         )
         for name, kind, method, given in (
             ("detector.AutoencoderDetector.fit", "AutoencoderDetector", "fit", data),
-            ("detector.AutoencoderDetector.score_samples", "AutoencoderDetector", "score_samples", data),
-            ("detector.AutoencoderDetector.decision_function", "AutoencoderDetector", "decision_function", data),
+            (
+                "detector.AutoencoderDetector.score_samples",
+                "AutoencoderDetector",
+                "score_samples",
+                data,
+            ),
+            (
+                "detector.AutoencoderDetector.decision_function",
+                "AutoencoderDetector",
+                "decision_function",
+                data,
+            ),
             ("detector.AutoencoderDetector.predict", "AutoencoderDetector", "predict", data),
             ("transformer.AutoencoderTransformer.fit", "AutoencoderTransformer", "fit", data),
-            ("transformer.AutoencoderTransformer.partial_fit", "AutoencoderTransformer", "partial_fit", data),
-            ("transformer.AutoencoderTransformer.transform", "AutoencoderTransformer", "transform", data),
-            ("transformer.AutoencoderTransformer.inverse_transform", "AutoencoderTransformer", "inverse_transform", lambda: data()[:, :2]),
+            (
+                "transformer.AutoencoderTransformer.partial_fit",
+                "AutoencoderTransformer",
+                "partial_fit",
+                data,
+            ),
+            (
+                "transformer.AutoencoderTransformer.transform",
+                "AutoencoderTransformer",
+                "transform",
+                data,
+            ),
+            (
+                "transformer.AutoencoderTransformer.inverse_transform",
+                "AutoencoderTransformer",
+                "inverse_transform",
+                lambda: data()[:, :2],
+            ),
             ("transformer.AutoencoderTransformer.score", "AutoencoderTransformer", "score", data),
             ("selector.ConcreteFeatureSelector.fit", "ConcreteFeatureSelector", "fit", data),
             ("hasher.SemanticHashTransformer.fit", "SemanticHashTransformer", "fit", data),
-            ("hasher.SemanticHashTransformer.transform", "SemanticHashTransformer", "transform", data),
+            (
+                "hasher.SemanticHashTransformer.transform",
+                "SemanticHashTransformer",
+                "transform",
+                data,
+            ),
             ("hasher.SemanticHashTransformer.encode", "SemanticHashTransformer", "encode", data),
         )
     },
     # applications
     "applications.anomaly.robust.decompose": lambda: dict(
-        objective=plain(), x=data(), weight=0.1, norm="l1", rounds=1, train=lambda objective, x: None
+        objective=plain(),
+        x=data(),
+        weight=0.1,
+        norm="l1",
+        rounds=1,
+        train=lambda objective, x: None,
     ),
-    "applications.anomaly.robust.group_soft_threshold": lambda: dict(s=data(), weight=0.1, by="row"),
+    "applications.anomaly.robust.group_soft_threshold": lambda: dict(
+        s=data(), weight=0.1, by="row"
+    ),
     "applications.anomaly.robust.soft_threshold": lambda: dict(s=data(), weight=0.1),
-    "applications.anomaly.scores.likelihood_regret": lambda: dict(objective=vae(), steps=1, lr=0.1, samples=1, seed=0, **ANOMALY),
-    "applications.anomaly.scores.mahalanobis": lambda: dict(objective=plain(), reference=data(), **ANOMALY),
-    "applications.anomaly.scores.negative_elbo": lambda: dict(objective=vae(), samples=1, seed=0, **ANOMALY),
-    "applications.anomaly.scores.negative_log_likelihood": lambda: dict(objective=vae(), samples=1, seed=0, **ANOMALY),
+    "applications.anomaly.scores.likelihood_regret": lambda: dict(
+        objective=vae(), steps=1, lr=0.1, samples=1, seed=0, **ANOMALY
+    ),
+    "applications.anomaly.scores.mahalanobis": lambda: dict(
+        objective=plain(), reference=data(), **ANOMALY
+    ),
+    "applications.anomaly.scores.negative_elbo": lambda: dict(
+        objective=vae(), samples=1, seed=0, **ANOMALY
+    ),
+    "applications.anomaly.scores.negative_log_likelihood": lambda: dict(
+        objective=vae(), samples=1, seed=0, **ANOMALY
+    ),
     "applications.anomaly.scores.reconstruction_error": lambda: dict(objective=plain(), **ANOMALY),
-    "applications.anomaly.scores.reconstruction_probability": lambda: dict(objective=vae(), samples=1, seed=0, **ANOMALY),
-    "applications.anomaly.scores.threshold": lambda: dict(scores=data()[:, 0], contamination=0.1, quantile=None),
+    "applications.anomaly.scores.reconstruction_probability": lambda: dict(
+        objective=vae(), samples=1, seed=0, **ANOMALY
+    ),
+    "applications.anomaly.scores.threshold": lambda: dict(
+        scores=data()[:, 0], contamination=0.1, quantile=None
+    ),
     "applications.compression.transform.Analysis": lambda: dict(step=0.1, hidden=4, kept=(4, 1)),
     "applications.compression.transform.Synthesis": lambda: dict(step=0.1, hidden=4, kept=(4, 1)),
     "applications.compression.transform.Quantiser": lambda: dict(channels=3, kind="noise"),
@@ -444,50 +608,87 @@ CASES = {
         step=0.1, photographs=torch.rand(1, 3, 32, 32), hidden=4, kept=(4, 1)
     ),
     "applications.compression.bitstream.Codec": lambda: dict(model=codec()),
-    "applications.compression.bitstream.Codec.compress": lambda: (compression.Codec(codec()).compress, dict(image=picture())),
+    "applications.compression.bitstream.Codec.compress": lambda: (
+        compression.Codec(codec()).compress,
+        dict(image=picture()),
+    ),
     "applications.compression.bitstream.Codec.decompress": lambda: (
-        compression.Codec(codec()).decompress, dict(data=compressed())
+        compression.Codec(codec()).decompress,
+        dict(data=compressed()),
     ),
     "applications.compression.bitstream.tables": lambda: dict(prior=codec().bottleneck),
     "applications.compression.compressors.cosine": lambda: dict(step=48),
     "applications.compression.compressors.trained": lambda: dict(step=48),
-    "applications.compression.rate_distortion.bd_psnr": lambda: dict(anchor=CURVE, test=BETTER, method="pchip"),
-    "applications.compression.rate_distortion.bd_rate": lambda: dict(anchor=CURVE, test=BETTER, method="pchip"),
-    "applications.compression.rate_distortion.bits_per_pixel": lambda: dict(data=b"abc", image=picture()),
-    "applications.compression.rate_distortion.curve": lambda: dict(image=picture(), codecs=[(ENCODE, DECODE)]),
+    "applications.compression.rate_distortion.bd_psnr": lambda: dict(
+        anchor=CURVE, test=BETTER, method="pchip"
+    ),
+    "applications.compression.rate_distortion.bd_rate": lambda: dict(
+        anchor=CURVE, test=BETTER, method="pchip"
+    ),
+    "applications.compression.rate_distortion.bits_per_pixel": lambda: dict(
+        data=b"abc", image=picture()
+    ),
+    "applications.compression.rate_distortion.curve": lambda: dict(
+        image=picture(), codecs=[(ENCODE, DECODE)]
+    ),
     "applications.compression.rate_distortion.pareto": lambda: (
-        lambda one: compression.rate_distortion.pareto(one, BETTER), dict(one=CURVE)
+        lambda one: compression.rate_distortion.pareto(one, BETTER),
+        dict(one=CURVE),
     ),
     "applications.compression.rate_distortion.pillow": lambda: dict(format="JPEG"),
     "applications.detection.detections": lambda: dict(
-        image=photograph(), score=lambda x: x.mean((1, 2)), size=(8, 8), scales=(1.0,), stride=4, shared=0.3, limit=2
+        image=photograph(),
+        score=lambda x: x.mean((1, 2)),
+        size=(8, 8),
+        scales=(1.0,),
+        stride=4,
+        shared=0.3,
+        limit=2,
     ),
     "applications.detection.overlap": lambda: dict(a=(0, 0, 4, 4), b=(1, 1, 5, 5)),
     "applications.detection.score_map": lambda: dict(
         image=photograph(), score=lambda x: x.mean((1, 2)), size=(8, 8), scale=1.0, stride=4
     ),
     "applications.detection.standardised": lambda: dict(images=photograph()[None], floor=0.02),
-    "applications.detection.windows": lambda: dict(image=photograph(), size=(8, 8), scale=1.0, stride=4),
+    "applications.detection.windows": lambda: dict(
+        image=photograph(), size=(8, 8), scale=1.0, stride=4
+    ),
     "applications.images.restoration.by_patches": lambda: dict(
         function=lambda x: x, image=photograph(), size=16, overlap=4, channels="together", chunk=4
     ),
-    "applications.images.restoration.cut": lambda: dict(images=[photograph()], count=2, size=8, seed=0),
+    "applications.images.restoration.cut": lambda: dict(
+        images=[photograph()], count=2, size=8, seed=0
+    ),
     "applications.images.restoration.denoiser": lambda: dict(channels=1, width=2, depth=1),
-    "applications.images.restoration.passing_on": lambda: dict(channels=1, width=2, depth=1, factor=1),
+    "applications.images.restoration.passing_on": lambda: dict(
+        channels=1, width=2, depth=1, factor=1
+    ),
     "applications.images.restoration.random_level": lambda: dict(
         corruption=aebook.corruptions.gaussian, low=0.0, high=0.1
     ),
     "applications.images.restoration.ssim": lambda: dict(restored=photograph(), clean=photograph()),
     "applications.images.restoration.tune": lambda: dict(
-        method=images.filters.gaussian, grid=[0.5], noisy=[photograph()], clean=[photograph()], score=aebook.metrics.psnr
+        method=images.filters.gaussian,
+        grid=[0.5],
+        noisy=[photograph()],
+        clean=[photograph()],
+        score=aebook.metrics.psnr,
     ),
-    "applications.images.superresolution.consistent": lambda: dict(x=torch.rand(1, 1, 8, 8), y=torch.rand(1, 1, 4, 4)),
+    "applications.images.superresolution.consistent": lambda: dict(
+        x=torch.rand(1, 1, 8, 8), y=torch.rand(1, 1, 4, 4)
+    ),
     "applications.images.superresolution.coupled": lambda: dict(
         low=plain().model, high=plain().model, link=nn.Linear(2, 2)
     ),
-    "applications.images.superresolution.downsample": lambda: dict(x=torch.rand(1, 1, 8, 8), factor=2),
-    "applications.images.superresolution.upsample": lambda: dict(y=torch.rand(1, 1, 4, 4), factor=2, kind="bicubic"),
-    "applications.images.superresolution.upscaler": lambda: dict(channels=1, width=4, depth=1, factor=2),
+    "applications.images.superresolution.downsample": lambda: dict(
+        x=torch.rand(1, 1, 8, 8), factor=2
+    ),
+    "applications.images.superresolution.upsample": lambda: dict(
+        y=torch.rand(1, 1, 4, 4), factor=2, kind="bicubic"
+    ),
+    "applications.images.superresolution.upscaler": lambda: dict(
+        channels=1, width=4, depth=1, factor=2
+    ),
     "applications.images.filters.as_image": lambda: dict(image=photograph(), name="image"),
     "applications.images.filters.bm3d": lambda: dict(noisy=photograph(), sigma=0.1),
     "applications.images.filters.gaussian": lambda: dict(noisy=photograph(), width=1.0),
@@ -498,50 +699,85 @@ CASES = {
     "applications.images.filters.wavelet": lambda: dict(noisy=photograph(), sigma=0.1),
     "applications.molecules.model.Alphabet": lambda: dict(symbols=["C", "O"], split=list),
     "applications.molecules.model.Alphabet.of": lambda: dict(texts=SMILES, split=list),
-    "applications.molecules.model.Alphabet.encode": lambda: (ALPHABET.encode, dict(texts=SMILES, length=12)),
-    "applications.molecules.model.Alphabet.decode": lambda: (ALPHABET.decode, dict(messages=messages())),
+    "applications.molecules.model.Alphabet.encode": lambda: (
+        ALPHABET.encode,
+        dict(texts=SMILES, length=12),
+    ),
+    "applications.molecules.model.Alphabet.decode": lambda: (
+        ALPHABET.decode,
+        dict(messages=messages()),
+    ),
     "applications.molecules.model.from_selfies": lambda: dict(selfies="[C][C][O]"),
     "applications.molecules.model.to_selfies": lambda: dict(smiles="CCO"),
     "applications.molecules.model.split_selfies": lambda: dict(selfies="[C][C]"),
     "applications.molecules.model.split_smiles": lambda: dict(smiles="CCO"),
-    "applications.molecules.model.sample": lambda: dict(model=writer(), alphabet=ALPHABET, n=2, temperature=1.0, generator=None),
-    "applications.molecules.model.variational": lambda: dict(alphabet=9, code=4, length=8, hidden=8, beta=1.0, forget=0.0),
+    "applications.molecules.model.sample": lambda: dict(
+        model=writer(), alphabet=ALPHABET, n=2, temperature=1.0, generator=None
+    ),
+    "applications.molecules.model.variational": lambda: dict(
+        alphabet=9, code=4, length=8, hidden=8, beta=1.0, forget=0.0
+    ),
     "applications.molecules.model.warm_up": lambda: dict(beta=1.0, until=0.5),
-    "applications.molecules.ngram.NGram": lambda: dict(messages=messages(), order=2, alphabet=len(ALPHABET)),
+    "applications.molecules.ngram.NGram": lambda: dict(
+        messages=messages(), order=2, alphabet=len(ALPHABET)
+    ),
     "applications.molecules.ngram.NGram.log_likelihood": lambda: (
-        molecules.NGram(messages(), 2).log_likelihood, dict(messages=messages())
+        molecules.NGram(messages(), 2).log_likelihood,
+        dict(messages=messages()),
     ),
     "applications.molecules.ngram.NGram.sample": lambda: (
-        molecules.NGram(messages(), 2).sample, dict(n=2, length=4, generator=None)
+        molecules.NGram(messages(), 2).sample,
+        dict(n=2, length=4, generator=None),
     ),
     "applications.molecules.code_search.search": lambda: dict(
-        start=["a", "b"], vary=lambda texts: [text + "c" for text in texts], read=lambda texts: texts,
-        score=lambda texts: [len(text) for text in texts], rounds=1,
+        start=["a", "b"],
+        vary=lambda texts: [text + "c" for text in texts],
+        read=lambda texts: texts,
+        score=lambda texts: [len(text) for text in texts],
+        rounds=1,
     ),
     "applications.molecules.measures.canonical": lambda: dict(smiles=SMILES),
     "applications.molecules.measures.distances": lambda: dict(a=properties(), b=properties()),
     "applications.molecules.measures.diversity": lambda: dict(smiles=SMILES),
-    "applications.molecules.measures.draw": lambda: dict(smiles=SMILES, legends=None, columns=2, size=(30, 30)),
+    "applications.molecules.measures.draw": lambda: dict(
+        smiles=SMILES, legends=None, columns=2, size=(30, 30)
+    ),
     "applications.molecules.measures.fingerprints": lambda: dict(smiles=SMILES),
     "applications.molecules.measures.properties": lambda: dict(smiles=SMILES, names=("logp",)),
     "applications.molecules.measures.score": lambda: dict(samples=SMILES, reference=SMILES, k=None),
     "applications.molecules.measures.similarity": lambda: dict(a=codes() > 9, b=codes() > 99),
     "applications.popularity.block_bootstrap": lambda: (
-        lambda **given: popularity.block_bootstrap(given.pop("metric"), given.pop("array"), **given),
-        dict(metric=lambda x: x.mean(), array=np.arange(8.0), block=2, samples=3, level=0.9, seed=0),
+        lambda **given: popularity.block_bootstrap(
+            given.pop("metric"), given.pop("array"), **given
+        ),
+        dict(
+            metric=lambda x: x.mean(), array=np.arange(8.0), block=2, samples=3, level=0.9, seed=0
+        ),
     ),
-    "applications.popularity.running_median": lambda: dict(values=np.arange(8.0), times=np.arange(8.0), n=2, delay=0.0),
+    "applications.popularity.running_median": lambda: dict(
+        values=np.arange(8.0), times=np.arange(8.0), n=2, delay=0.0
+    ),
     "applications.popularity.stacked_features": lambda: dict(
-        x=data(), widths=(2,), corruption=popularity.MASKING, activation=nn.ReLU, epochs=1, fine_tune=1, lr=0.01, seed=0
+        x=data(),
+        widths=(2,),
+        corruption=popularity.MASKING,
+        activation=nn.ReLU,
+        epochs=1,
+        fine_tune=1,
+        lr=0.01,
+        seed=0,
     ),
-    "applications.popularity.time_split": lambda: dict(times=np.arange(8.0), shares=(0.5, 0.5), gap=0.0),
+    "applications.popularity.time_split": lambda: dict(
+        times=np.arange(8.0), shares=(0.5, 0.5), gap=0.0
+    ),
     "applications.pretrained.load": lambda: dict(name="restoration-photographs", parts=None),
     "applications.retrieval.index.HammingIndex": lambda: dict(bits=16, address_bits=4),
     "applications.retrieval.faiss.FaissIndex": lambda: dict(bits=16, kind="flat"),
     **{
         f"applications.retrieval.{module}.{kind}.{method}": (
             lambda kind=kind, method=method, given=given: (
-                getattr(index(getattr(retrieval, kind)), method), given()
+                getattr(index(getattr(retrieval, kind)), method),
+                given(),
             )
         )
         for module, kind in (("index", "HammingIndex"), ("faiss", "FaissIndex"))
@@ -551,68 +787,123 @@ CASES = {
             "search": lambda: dict(queries=codes()[:2], k=3),
             "within": lambda: dict(queries=codes()[:2], radius=3),
             "save": lambda: dict(path=file("index")),
-            **({} if kind == "FaissIndex" else {
-                "scan": lambda: dict(queries=codes()[:2], radius=3),
-                "addresses": lambda: dict(code=codes()[0], radius=1),
-                "bucket": lambda: dict(address=0),
-            }),
+            **(
+                {}
+                if kind == "FaissIndex"
+                else {
+                    "scan": lambda: dict(queries=codes()[:2], radius=3),
+                    "addresses": lambda: dict(code=codes()[0], radius=1),
+                    "bucket": lambda: dict(address=0),
+                }
+            ),
         }.items()
     },
     "applications.retrieval.index.HammingIndex.load": lambda: dict(path=index_file("HammingIndex")),
     "applications.retrieval.faiss.FaissIndex.load": lambda: dict(path=index_file("FaissIndex")),
     "applications.retrieval.hashers.SemanticHasher": lambda: dict(model=trained(), x=data()),
-    "applications.retrieval.hashers.SemanticHasher.bits": lambda: (retrieval.SemanticHasher(trained(), data()).bits, dict(x=data())),
-    "applications.retrieval.hashers.SemanticHasher.encode": lambda: (
-        retrieval.SemanticHasher(trained(), data()).encode, dict(x=data())
+    "applications.retrieval.hashers.SemanticHasher.bits": lambda: (
+        retrieval.SemanticHasher(trained(), data()).bits,
+        dict(x=data()),
     ),
-    "applications.retrieval.hashers.LinearHasher.bits": lambda: (retrieval.lsh(data(), 4).bits, dict(x=data())),
-    "applications.retrieval.hashers.LinearHasher.encode": lambda: (retrieval.lsh(data(), 4).encode, dict(x=data())),
+    "applications.retrieval.hashers.SemanticHasher.encode": lambda: (
+        retrieval.SemanticHasher(trained(), data()).encode,
+        dict(x=data()),
+    ),
+    "applications.retrieval.hashers.LinearHasher.bits": lambda: (
+        retrieval.lsh(data(), 4).bits,
+        dict(x=data()),
+    ),
+    "applications.retrieval.hashers.LinearHasher.encode": lambda: (
+        retrieval.lsh(data(), 4).encode,
+        dict(x=data()),
+    ),
     "applications.retrieval.hashers.itq": lambda: dict(x=data(), bits=2, iterations=2, seed=0),
     "applications.retrieval.hashers.lsh": lambda: dict(x=data(), bits=2, seed=0),
     "applications.retrieval.hashers.pca_sign": lambda: dict(x=data(), bits=2),
     "applications.retrieval.hashers.rerank": lambda: dict(
         queries=data()[:2], documents=data(), shortlists=[np.arange(3), np.arange(3)], k=2
     ),
-    "applications.retrieval.codes.hamming_distances": lambda: dict(queries=codes()[:2], codes=codes()),
+    "applications.retrieval.codes.hamming_distances": lambda: dict(
+        queries=codes()[:2], codes=codes()
+    ),
     "applications.retrieval.codes.pack": lambda: dict(bits=codes() > 99),
     "applications.retrieval.codes.unpack": lambda: dict(codes=codes(), bits=16),
-    "applications.translation.lexicon.Lexicon": lambda: dict(sources=SENTENCES, targets=FRENCH, iterations=1),
+    "applications.translation.lexicon.Lexicon": lambda: dict(
+        sources=SENTENCES, targets=FRENCH, iterations=1
+    ),
     "applications.translation.lexicon.Lexicon.translate": lambda: (
-        translation.Lexicon(SENTENCES, FRENCH, iterations=1).translate, dict(texts=SENTENCES)
+        translation.Lexicon(SENTENCES, FRENCH, iterations=1).translate,
+        dict(texts=SENTENCES),
     ),
     "applications.translation.lexicon.Memory": lambda: dict(sources=SENTENCES, targets=FRENCH),
     "applications.translation.lexicon.Memory.translate": lambda: (
-        translation.Memory(SENTENCES, FRENCH).translate, dict(texts=SENTENCES)
+        translation.Memory(SENTENCES, FRENCH).translate,
+        dict(texts=SENTENCES),
     ),
     "applications.translation.model.Vocabulary": lambda: dict(texts=SENTENCES, size=40),
-    "applications.translation.model.Vocabulary.pieces": lambda: (vocabulary().pieces, dict(text="a red car")),
-    "applications.translation.model.Vocabulary.encode": lambda: (vocabulary().encode, dict(texts=SENTENCES, reverse=False)),
+    "applications.translation.model.Vocabulary.pieces": lambda: (
+        vocabulary().pieces,
+        dict(text="a red car"),
+    ),
+    "applications.translation.model.Vocabulary.encode": lambda: (
+        vocabulary().encode,
+        dict(texts=SENTENCES, reverse=False),
+    ),
     "applications.translation.model.Vocabulary.decode": lambda: (
-        vocabulary().decode, dict(symbols=vocabulary().encode(SENTENCES))
+        vocabulary().decode,
+        dict(symbols=vocabulary().encode(SENTENCES)),
     ),
     "applications.translation.model.Translator": lambda: dict(
-        source=vocabulary(), target=vocabulary(), model=None, reverse=False, attention=True,
-        bidirectional=True, code=4, embedding=4, hidden=4, length=8, forget=0.0,
+        source=vocabulary(),
+        target=vocabulary(),
+        model=None,
+        reverse=False,
+        attention=True,
+        bidirectional=True,
+        code=4,
+        embedding=4,
+        hidden=4,
+        length=8,
+        forget=0.0,
     ),
-    "applications.translation.model.Translator.objective": lambda: (translator().objective, dict(hide=0.1)),
+    "applications.translation.model.Translator.objective": lambda: (
+        translator().objective,
+        dict(hide=0.1),
+    ),
     "applications.translation.model.Translator.batches": lambda: (
-        translator().batches, dict(sources=SENTENCES, targets=SENTENCES, size=2)
+        translator().batches,
+        dict(sources=SENTENCES, targets=SENTENCES, size=2),
     ),
-    "applications.translation.model.Translator.translate": lambda: (translator().translate, dict(texts=SENTENCES[:1], beam=1)),
-    "applications.translation.model.scores": lambda: dict(translations=FRENCH, references=FRENCH, chinese=False),
+    "applications.translation.model.Translator.translate": lambda: (
+        translator().translate,
+        dict(texts=SENTENCES[:1], beam=1),
+    ),
+    "applications.translation.model.scores": lambda: dict(
+        translations=FRENCH, references=FRENCH, chinese=False
+    ),
     "applications.translation.hanzi.compose": lambda: dict(text="⿰木木", descriptions=None),
     "applications.translation.hanzi.decompose": lambda: dict(text="林", descriptions=None),
-    "applications.words.taxonomy.common_ancestor": lambda: dict(first=(2,), second=(3,), parents=PARENTS),
+    "applications.words.taxonomy.common_ancestor": lambda: dict(
+        first=(2,), second=(3,), parents=PARENTS
+    ),
     "applications.words.taxonomy.depths": lambda: dict(parents=PARENTS),
     "applications.words.taxonomy.path_similarity": lambda: dict(senses=SENSES, parents=PARENTS),
     "applications.words.taxonomy.wu_palmer": lambda: dict(senses=SENSES, parents=PARENTS),
     "applications.words.vectors.cooccurrence": lambda: dict(
         texts=SENTENCES, words=["a", "house"], contexts=None, window=2, sided=False
     ),
-    "applications.words.vectors.messages": lambda: dict(counts=np.ones((3, 4)), shift=1.0, smoothing=0.75),
-    "applications.words.vectors.neighbours": lambda: dict(word="a", words=["a", "b", "c"], vectors=np.eye(3), k=1),
-    "applications.words.vectors.ppmi": lambda: dict(counts=np.ones((3, 4)), shift=1.0, smoothing=0.75),
-    "applications.words.vectors.singular_vectors": lambda: dict(matrix=data().numpy(), p=2, power=1.0),
+    "applications.words.vectors.messages": lambda: dict(
+        counts=np.ones((3, 4)), shift=1.0, smoothing=0.75
+    ),
+    "applications.words.vectors.neighbours": lambda: dict(
+        word="a", words=["a", "b", "c"], vectors=np.eye(3), k=1
+    ),
+    "applications.words.vectors.ppmi": lambda: dict(
+        counts=np.ones((3, 4)), shift=1.0, smoothing=0.75
+    ),
+    "applications.words.vectors.singular_vectors": lambda: dict(
+        matrix=data().numpy(), p=2, power=1.0
+    ),
     "applications.words.vectors.tokens": lambda: dict(text="a house"),
     "applications.words.vectors.vocabulary": lambda: dict(texts=SENTENCES, least=1),
     "applications.words.vectors.word_autoencoder": lambda: dict(contexts=6, p=2, hidden=0.5),
@@ -622,7 +913,9 @@ CASES = {
 @functools.cache
 def tied_by_its_loss():
     torch.manual_seed(0)
-    objective = variants.linear((6, 2), penalties={"l2": (1e-3, aebook.penalties.weight_decay)}).double()
+    objective = variants.linear(
+        (6, 2), penalties={"l2": (1e-3, aebook.penalties.weight_decay)}
+    ).double()
     x = data().double() * torch.arange(1.0, 7.0)
     aebook.lbfgs(objective, x - x.mean(0), tolerance=1e-9)
     return objective.model

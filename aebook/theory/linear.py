@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
+from aebook._internal.checks import number, whole
 from aebook.core import Autoencoder
 from aebook.data import Data, vectors
 
@@ -56,6 +58,10 @@ class PrincipalComponents(NamedTuple):
 def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
     r"""Principal components: the leading eigenvectors of the covariance, :math:`C = U V U^\top`.
 
+    They are the right singular vectors of the centred messages, and the variances are the squared
+    singular values over n. A standard deviation is therefore exact to some 10⁻¹⁶ of the largest
+    one, where a covariance matrix would leave 10⁻⁸.
+
     Parameters
     ----------
     x
@@ -64,22 +70,19 @@ def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
         How many components to keep, from 1 to min(n, m); the default keeps all.
     """
     x = vectors(x)
-    if p is None:
-        p = min(x.shape)
+    p = min(x.shape) if p is None else whole("p", p, least=0)
     if not 1 <= p <= min(x.shape):
         raise ValueError(
             f"got p={p} for data of shape {tuple(x.shape)}, expected 1 to {min(x.shape)}"
         )
     mean = x.mean(0)
     centred = x - mean
-    if len(x) < x.shape[1]:
-        _, s, ut = torch.linalg.svd(centred, full_matrices=False)
-        variances, u = s**2 / len(x), ut.T
-    else:
-        # many times faster than the SVD for long data
-        variances, u = torch.linalg.eigh(centred.T @ centred / len(x))
-        variances, u = variances.flip(0).clamp_min(0), u.flip(1)
-    return PrincipalComponents(mean, _signed(u[:, :p]), variances[:p])
+    if len(x) > x.shape[1]:
+        # R of X = QR has its singular values and is small; X'X would have their squares, of which
+        # those below the rounding of the largest are lost
+        centred = torch.linalg.qr(centred, mode="r")[1]
+    _, s, ut = torch.linalg.svd(centred, full_matrices=False)
+    return PrincipalComponents(mean, _signed(ut[:p].T), (s**2 / len(x))[:p])
 
 
 def eckart_young(x: Data, p: int) -> float:
@@ -97,8 +100,7 @@ def eckart_young(x: Data, p: int) -> float:
     p
         Code units, 0 or more.
     """
-    if p < 0:
-        raise ValueError(f"got p={p}, expected 0 or more code units")
+    p = whole("p", p, least=0)
     return float(principal_components(x).variances[p:].sum())
 
 
@@ -126,7 +128,8 @@ def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
             "one a dimension of the message: directions are columns"
         )
     for which, matrix in (("first", a), ("second", b)):
-        if torch.linalg.matrix_rank(matrix) < matrix.shape[1]:
+        # the length of a direction says nothing of the space
+        if torch.linalg.matrix_rank(normalize(matrix, dim=0)) < matrix.shape[1]:
             raise ValueError(
                 f"the {which} matrix, of shape {tuple(matrix.shape)}, has linearly dependent "
                 "columns; expected directions that span a space: leave some out"
@@ -155,6 +158,7 @@ def affine(network: nn.Module, width: int) -> tuple[Tensor, Tensor]:
     ValueError
         If the network is not affine.
     """
+    width = whole("width", width)
     kind = next((p for p in network.parameters()), torch.zeros(0))
     with torch.no_grad():
         zero = torch.zeros(1, width, dtype=kind.dtype, device=kind.device)
@@ -201,6 +205,7 @@ def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor
         If a part is not affine, the matrices are not each other's transpose, or the singular
         values of the decoder are not what a penalty leaves: distinct and less than 1.
     """
+    number("tolerance", tolerance, least=0)
     if not isinstance(model.bottleneck, nn.Identity):
         raise ValueError(
             f"got a model with the bottleneck {model.bottleneck}, expected none: a code that is "
