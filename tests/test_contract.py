@@ -49,7 +49,7 @@ PUBLIC = {
 EXEMPT = {
     "machinery that no user names": (
         r"theory\.likelihood\.(draws|posterior_of|weighted_bound)$|"
-        r"_internal\.|processes\.|data\.(Form|InMemory|Loaded|Order)|training\.history\.Mean"
+        r"_internal\.|processes\.|data\.|inference\.(in_pieces|evaluating)$|training\.reach\.|core\.check_weighable$|training\.history\.Mean"
         r"|training\.checkpoints\.|applications\.anomaly\.posteriors\."
         r"|applications\.retrieval\.(scan|table)\.|estimators\.network\."
         r"|storage\.architecture\.|datasets\.verified\."
@@ -67,7 +67,7 @@ EXEMPT = {
     "runs in every step of training, on what the model gives it": (
         r"(bottlenecks|networks|sparse|distances|concrete|recurrent)\.[A-Z]\w+\."
         r"(forward|top|layers|right_inverse|posterior|log_ratio)$|training\.schedules\."
-        r"|penalties\.(kl_to_prior|weight_decay)$|boltzmann\.units\.|sparse\.sparse_linear$"
+        r"|core\.averaged$|penalties\.(kl_to_prior|weight_decay)$|boltzmann\.units\.|sparse\.sparse_linear$"
         r"|applications\.compression\.(transform\.)?(rate$|[A-Z]\w+\."
         r"(forward|noisy|probability|bits|start)$)"
     ),
@@ -266,17 +266,9 @@ CASES = {
     "storage.onnx.export": lambda: dict(
         model=trained(), x=data(), encoder=file("e.onnx"), decoder=file("d.onnx")
     ),
-    "data.batched": lambda: dict(
-        data=data(),
-        batch_size=4,
-        shuffle=False,
-        default=8,
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-    ),
-    "inference.in_pieces": lambda: dict(
-        network=trained(), x=data(), chunk=4, function=trained().encode
-    ),
+    "inference.encode": lambda: dict(model=trained(), data=data(), chunk=4),
+    "inference.decode": lambda: dict(model=trained(), codes=data()[:, :2], chunk=4),
+    "inference.reconstruct": lambda: dict(model=trained(), data=data(), chunk=4),
     # the equation's parts
     "networks.Chain": lambda: dict(shape=(6,)),
     "networks.Standardised": lambda: dict(width=4),

@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.contract import checked
 from aebook.corruptions import masking
 from aebook.data import Data, like, vectors
 from aebook.inference import in_pieces
@@ -56,6 +57,7 @@ class Interval(NamedTuple):
     """Upper end."""
 
 
+@checked
 def time_split(
     times: ArrayLike, shares: Sequence[float] = (0.6, 0.2, 0.2), *, gap: float = 0.0
 ) -> list[NDArray[np.int64]]:
@@ -105,6 +107,7 @@ def time_split(
     return parts
 
 
+@checked
 def running_median(
     values: ArrayLike, times: ArrayLike, n: int, *, delay: float = 0.0
 ) -> NDArray[np.float64]:
@@ -147,6 +150,7 @@ def running_median(
     return medians
 
 
+@checked
 def stacked_features(
     x: Data,
     widths: Sequence[int] = (64, 32),
@@ -216,6 +220,7 @@ def stacked_features(
     return encode
 
 
+@checked
 def block_bootstrap(
     metric: Callable[..., float],
     *arrays: ArrayLike,

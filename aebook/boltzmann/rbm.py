@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebook._internal.checks import check_arguments, one_of, whole, whole_numbers
+from aebook._internal.contract import checked
 from aebook._internal.devices import chosen, moved
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
@@ -67,6 +68,7 @@ class RBM(nn.Module):
     visible_units: Units
     hidden_units: Units
 
+    @checked
     def __init__(
         self,
         visible: int,
@@ -256,6 +258,7 @@ class RBM(nn.Module):
                 )
 
 
+@checked
 def pretrain(
     widths: Sequence[int],
     data: Data,
@@ -308,6 +311,7 @@ def pretrain(
     return stack
 
 
+@checked
 def unroll(stack: Sequence[RBM]) -> Autoencoder:
     r"""The deep autoencoder that passes means up a stack and down again.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
 
 __all__ = ["ImageFolder"]
 
@@ -54,6 +55,7 @@ class ImageFolder(Dataset):
         one whose values are not as above.
     """
 
+    @checked
     def __init__(self, folder: str | os.PathLike[str], size: int, grey: bool = False) -> None:
         check_arguments(size=size)
         if not isinstance(folder, str | os.PathLike) or not Path(folder).is_dir():

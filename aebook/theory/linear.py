@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from aebook._internal.checks import number, whole
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.data import Data, vectors
 
@@ -55,6 +56,7 @@ class PrincipalComponents(NamedTuple):
         return self.decode(self.encode(x))
 
 
+@checked
 def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
     r"""Principal components: the leading eigenvectors of the covariance, :math:`C = U V U^\top`.
 
@@ -85,6 +87,7 @@ def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
     return PrincipalComponents(mean, _signed(ut[:p].T), (s**2 / len(x))[:p])
 
 
+@checked
 def eckart_young(x: Data, p: int) -> float:
     r"""Least error of any affine decoder with p code units: :math:`\sum_{i>p} v_i`.
 
@@ -104,6 +107,7 @@ def eckart_young(x: Data, p: int) -> float:
     return float(principal_components(x).variances[p:].sum())
 
 
+@checked
 def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
     """Angles between the spaces spanned by the columns of two matrices, in radians, rising.
 
@@ -143,6 +147,7 @@ def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
     return torch.atan2(sines.flip(0), cosines)
 
 
+@checked
 def affine(network: nn.Module, width: int) -> tuple[Tensor, Tensor]:
     """The matrix W, (out, width), and offset b, (out,), of a network that computes Wx + b.
 
@@ -175,6 +180,7 @@ def affine(network: nn.Module, width: int) -> tuple[Tensor, Tensor]:
     return matrix.double().cpu(), offset.double().cpu()
 
 
+@checked
 def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor:
     r"""Principal components from the weights of a linear autoencoder trained with L2.
 

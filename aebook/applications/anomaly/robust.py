@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from aebook._internal.checks import check_arguments, number, one_of
+from aebook._internal.contract import checked
 from aebook.core import Objective
 from aebook.data import Data, Form, like, messages
 from aebook.inference import in_pieces
@@ -50,6 +51,7 @@ class Decomposition(NamedTuple):
     r"""After each round, :math:`\frac1N (\sum_n \frac12 \|x_n - s_n - x'_n\|^2 + λ\,Ω(S))`."""
 
 
+@checked
 def soft_threshold(s: Tensor, weight: float) -> Tensor:
     r"""The proximal map of :math:`λ\|\cdot\|_1`, :math:`\mathrm{sign}(s) \max(|s| - λ, 0)`.
 
@@ -67,6 +69,7 @@ def soft_threshold(s: Tensor, weight: float) -> Tensor:
     return s.sign() * (s.abs() - weight).clamp_min(0)
 
 
+@checked
 def group_soft_threshold(
     s: Tensor, weight: float, *, by: Literal["row", "column"] = "row"
 ) -> Tensor:
@@ -91,6 +94,7 @@ def group_soft_threshold(
     return s * (1 - weight / length.clamp_min(torch.finfo(s.dtype).tiny)).clamp_min(0)
 
 
+@checked
 def decompose(
     objective: Objective,
     x: Data,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, PPoly
 
 from aebook._internal.checks import as_array
+from aebook._internal.contract import checked
 from aebook.metrics import psnr
 
 __all__ = [
@@ -40,6 +41,7 @@ class Curve(NamedTuple):
     """PSNR in dB, or any other measure that is better when it is higher."""
 
 
+@checked
 def bits_per_pixel(data: bytes, image: NDArray[Any]) -> float:
     """Eight times the bytes, headers and all, over the number of pixels.
 
@@ -54,6 +56,7 @@ def bits_per_pixel(data: bytes, image: NDArray[Any]) -> float:
     return 8 * len(data) / (height * width)
 
 
+@checked
 def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[..., Any]]:
     """A codec of Pillow as a pair of functions, from images to bytes and back.
 
@@ -79,6 +82,7 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
     return compress, decompress
 
 
+@checked
 def curve(image: NDArray[np.uint8], codecs: list[Any]) -> Curve:
     """Bits a pixel and PSNR of an image, compressed and decompressed by each of several codecs.
 
@@ -98,6 +102,7 @@ def curve(image: NDArray[np.uint8], codecs: list[Any]) -> Curve:
     return Curve(*np.array(sorted(points), np.float64).reshape(-1, 2).T)
 
 
+@checked
 def pareto(*curves: Curve) -> Curve:
     """What is worth using of several curves: each point that no other beats at its rate or below.
 
@@ -114,6 +119,7 @@ def pareto(*curves: Curve) -> Curve:
     return Curve(*np.array(kept, np.float64).reshape(-1, 2).T)
 
 
+@checked
 def bd_rate(anchor: Curve, test: Curve, method: Method = "pchip") -> float:
     """How many percent more bits the test needs than the anchor, at the same quality, on average.
 
@@ -137,6 +143,7 @@ def bd_rate(anchor: Curve, test: Curve, method: Method = "pchip") -> float:
     return float(100 * np.expm1(mean))
 
 
+@checked
 def bd_psnr(anchor: Curve, test: Curve, method: Method = "pchip") -> float:
     """By how many dB the test is better than the anchor, at the same rate, on average.
 

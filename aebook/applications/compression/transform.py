@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebook._internal.checks import number, one_of, whole
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective, Pass
 
 __all__ = [
@@ -80,6 +81,7 @@ class Quantiser(nn.Module):
         ``"mixed"`` prices z itself.
     """
 
+    @checked
     def __init__(self, channels: int, kind: Literal["mixed", "noise"] = "mixed") -> None:
         super().__init__()
         one_of("kind", kind, ("mixed", "noise"))
@@ -162,6 +164,7 @@ def _check_quantiser(model: Autoencoder) -> None:
 rate.check = _check_quantiser  # pyright: ignore[reportFunctionMemberAccess]
 
 
+@checked
 def slope(step: float) -> float:
     r"""The price of a bit that makes steps of size Δ the best: :math:`λ = Δ^2 \ln 2 / 6`.
 
@@ -198,6 +201,7 @@ class Analysis(nn.Module):
 
     step: Tensor
 
+    @checked
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
@@ -250,6 +254,7 @@ class Synthesis(nn.Module):
 
     step: Tensor
 
+    @checked
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
@@ -281,6 +286,7 @@ class Synthesis(nn.Module):
         return self.blocks(c + self.residual(c)) / _GAIN
 
 
+@checked
 def transform_coder(
     step: float,
     photographs: Tensor | None = None,

@@ -27,6 +27,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from aebook._internal.checks import as_array, check_arguments, whole
+from aebook._internal.contract import checked
 from aebook.applications.retrieval.codes import pack
 from aebook.bottlenecks import Binary
 from aebook.core import Autoencoder
@@ -66,6 +67,7 @@ class SemanticHasher:
         The medians, (p,).
     """
 
+    @checked
     def __init__(self, model: Autoencoder, x: Data) -> None:
         if not isinstance(model, Autoencoder):
             raise ValueError(
@@ -75,10 +77,12 @@ class SemanticHasher:
         self.model = model
         self.thresholds = np.median(self._activities(x), axis=0)
 
+    @checked
     def bits(self, x: Data) -> np.ndarray:
         """Bits of messages (N, ...), as booleans (N, p)."""
         return self._activities(x) > self.thresholds
 
+    @checked
     def encode(self, x: Data) -> np.ndarray:
         """Codes of messages (N, ...): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
         return pack(self.bits(x))
@@ -117,6 +121,7 @@ class LinearHasher(NamedTuple):
         return pack(self.bits(x))
 
 
+@checked
 def lsh(x: Data, bits: int, *, seed: int = 0) -> LinearHasher:
     r"""Locality-sensitive hashing: random directions :math:`W_{ij} \sim N(0, 1)`.
 
@@ -138,6 +143,7 @@ def lsh(x: Data, bits: int, *, seed: int = 0) -> LinearHasher:
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
+@checked
 def pca_sign(x: Data, bits: int) -> LinearHasher:
     r"""One bit for each principal component: on which side of the mean a message falls.
 
@@ -153,6 +159,7 @@ def pca_sign(x: Data, bits: int) -> LinearHasher:
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
+@checked
 def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
     r"""Iterative quantisation: principal components, rotated to fit the corners of a cube.
 
@@ -185,6 +192,7 @@ def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHas
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
+@checked
 def rerank(
     queries: Any, documents: Any, shortlists: Sequence[ArrayLike], k: int | None = None
 ) -> list[np.ndarray]:

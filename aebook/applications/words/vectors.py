@@ -31,6 +31,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.contract import checked
 from aebook.core import Objective
 from aebook.corruptions import masking
 from aebook.distances import categorical
@@ -53,6 +54,7 @@ check_array: Any = utils.check_array
 _WORD = re.compile(r"[^\W\d_]+")
 
 
+@checked
 def tokens(text: str) -> list[str]:
     """The words of a text in order: its longest runs of letters of any alphabet, in lower case."""
     if not isinstance(text, str):
@@ -60,6 +62,7 @@ def tokens(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+@checked
 def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
     """The words that occur often enough, the most frequent first, equals by the alphabet.
 
@@ -87,6 +90,7 @@ def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
     return sorted(words, key=lambda word: (-counts[word], word))
 
 
+@checked
 def cooccurrence(
     texts: Iterable[str],
     words: Sequence[str],
@@ -150,6 +154,7 @@ def cooccurrence(
     return sparse.coo_array((values, (i, j)), shape).tocsr()
 
 
+@checked
 def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.csr_array:
     r"""Positive pointwise mutual information of words and contexts.
 
@@ -191,6 +196,7 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
     return matrix
 
 
+@checked
 def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     r"""Word vectors :math:`U_p Σ_p^γ` of a matrix :math:`M \approx U_p Σ_p V_p^\top`.
 
@@ -235,6 +241,7 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     return u * s**power
 
 
+@checked
 def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tuple[Tensor, Tensor]:
     r"""What the autoencoder of words sees of each word, and what it has to say.
 
@@ -261,6 +268,7 @@ def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tup
     return x, target
 
 
+@checked
 def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective:
     r"""Autoencoder of words with a linear code of p numbers.
 
@@ -287,6 +295,7 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
     return plain((int(contexts), int(p)), output=None, corruption=corruption, distance=categorical)
 
 
+@checked
 def neighbours(
     word: str, words: Sequence[str], vectors: ArrayLike, *, k: int = 10
 ) -> list[tuple[str, float]]:
