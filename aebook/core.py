@@ -210,7 +210,7 @@ class Objective(nn.Module):
         """
         model, target = self.model, x if target is None else target
         corrupted = self.corrupted(x)
-        tensors(target=target)
+        tensors(corrupted=corrupted, target=target)
         activations = layers(model.encoder, corrupted)
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
@@ -223,6 +223,7 @@ class Objective(nn.Module):
             terms[name] = self.weight(name) * penalty(seen)
         for name, term in terms.items():
             shapes = ((len(x),),) if name == "distance" else ((len(x),), ())
+            tensors(**{name: term})
             if term.shape not in shapes:
                 raise ValueError(
                     f"got a loss whose term {name!r} has shape {tuple(term.shape)}, expected one "

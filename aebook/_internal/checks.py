@@ -21,9 +21,11 @@ __all__ = [
     "as_array",
     "check_arguments",
     "is_number",
+    "matrix",
     "need",
     "number",
     "one_of",
+    "rows",
     "shown",
     "tensors",
     "whole",
@@ -111,6 +113,31 @@ def tensors(**arguments: Any) -> None:
             raise ValueError(
                 f"got {shown(name, value)}, expected a tensor: use torch.as_tensor(...)"
             )
+
+
+def matrix(name: str, values: Any, **options: Any) -> Any:
+    """A matrix of finite numbers, dense or sparse, as scikit-learn takes it."""
+    from sklearn.utils import check_array
+
+    values = as_array(values) if isinstance(values, Tensor) else values
+    try:
+        return check_array(values, accept_sparse="csr", input_name=name, **options)
+    except (TypeError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"got {shown(name, values)}, expected a matrix of finite numbers: {said}"
+        ) from error
+
+
+def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:
+    """Refuse what is no tensor (B, width), of a type or any floating-point one."""
+    tensors(x=x)
+    typed = x.is_floating_point() if dtype is None else x.dtype == dtype
+    if x.dim() != 2 or x.shape[1] != width or not typed:
+        raise ValueError(
+            f"got a tensor of shape {tuple(x.shape)} and {x.dtype}, expected (B, {width}) and "
+            f"{dtype or 'floating point'}"
+        )
 
 
 def check_arguments(**arguments: Any) -> None:

@@ -101,6 +101,8 @@ def annealed(
     start = c
     if data is not None:
         rbm._check(data)
+        if not len(data) or not data.isfinite().all():
+            raise ValueError(f"got {len(data)} messages, expected one or more, all finite")
         start = data.to(c).mean(0)
         if rbm.visible_units == "bernoulli":
             # never quite 0 or 1, so that every state can occur

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from aebook._internal.checks import number, whole
+from aebook._internal.checks import number, rows, whole
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.data import Data, vectors
@@ -45,10 +45,12 @@ class PrincipalComponents(NamedTuple):
 
     def encode(self, x: Tensor) -> Tensor:
         """Coordinates :math:`U^T(x - μ)` of messages (B, m), as (B, p) in the dtype of ``x``."""
+        rows(x, len(self.mean))
         return (x - self.mean.to(x)) @ self.components.to(x)
 
     def decode(self, z: Tensor) -> Tensor:
         """Messages :math:`μ + Uz` of coordinates (B, p)."""
+        rows(z, self.components.shape[1])
         return self.mean.to(z) + z @ self.components.to(z).T
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -135,7 +137,7 @@ def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
         # the length of a direction says nothing of the space
         if torch.linalg.matrix_rank(normalize(matrix, dim=0)) < matrix.shape[1]:
             raise ValueError(
-                f"the {which} matrix, of shape {tuple(matrix.shape)}, has linearly dependent "
+                f"got a {which} matrix of shape {tuple(matrix.shape)} with linearly dependent "
                 "columns; expected directions that span a space: leave some out"
             )
     large, small = (
@@ -174,8 +176,8 @@ def affine(network: nn.Module, width: int) -> tuple[Tensor, Tensor]:
         error = (network(probe) - expected).abs().max() / expected.abs().max().clamp_min(1e-30)
     if error > 1e3 * torch.finfo(kind.dtype).eps:
         raise ValueError(
-            f"the network is not affine: it departs from Wx + b by {float(error):.2g} of its size; "
-            "expected linear layers only"
+            f"got a network that is not affine, it departs from Wx + b by {float(error):.2g} of "
+            "its size; expected linear layers only"
         )
     return matrix.double().cpu(), offset.double().cpu()
 
@@ -223,8 +225,8 @@ def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor
     distance = float(torch.linalg.norm(encoder - decoder.T) / torch.linalg.norm(decoder))
     if distance > tolerance:
         raise ValueError(
-            f"the encoder differs from the decoder's transpose by {distance:.2g} of its size, "
-            f"expected at most {tolerance}: without an L2 penalty, or before it has converged, "
+            f"got an encoder that differs from the decoder's transpose by {distance:.2g} of its "
+            f"size, expected at most {tolerance}: without an L2 penalty, or before it has converged, "
             "the weights do not determine the components. Train with "
             "penalties={'l2': (0.01, weight_decay)}, or use "
             "principal_components(model.reconstruct(x), p)"
@@ -268,5 +270,5 @@ def _matrix(values: ArrayLike, what: str) -> Tensor:
             f"got a {what} of shape {tuple(values.shape)}, expected two dimensions with entries"
         )
     if not values.isfinite().all():
-        raise ValueError(f"the {what} has NaN or infinite entries; expected finite ones")
+        raise ValueError(f"got a {what} with NaN or infinite entries, expected finite ones")
     return values

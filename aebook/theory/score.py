@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from aebook._internal.checks import number, tensors, whole
+from aebook._internal.checks import number, rows, whole
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.data import Data, like, vectors
@@ -245,10 +245,6 @@ def linear_denoising_loss(model: Autoencoder, x: Data, sigma: float) -> float:
 
 
 def _check_messages(x: Tensor, width: int) -> None:
-    tensors(x=x)
-    fits = x.dim() == 2 and x.shape[1] == width and x.is_floating_point()
-    if not fits or not x.isfinite().all():
-        raise ValueError(
-            f"got messages of shape {tuple(x.shape)}, expected (B, {width}), finite and floating "
-            f"point; they are {x.dtype}"
-        )
+    rows(x, width)
+    if not x.isfinite().all():
+        raise ValueError("got messages with NaN or infinite values, expected finite ones")

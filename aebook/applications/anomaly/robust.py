@@ -66,6 +66,7 @@ def soft_threshold(s: Tensor, weight: float) -> Tensor:
         λ, 0 or more, in the unit of ``s``.
     """
     number("weight", weight, least=0)
+    _check_finite(s)
     return s.sign() * (s.abs() - weight).clamp_min(0)
 
 
@@ -89,6 +90,7 @@ def group_soft_threshold(
         entry of all messages.
     """
     number("weight", weight, least=0)
+    _check_finite(s)
     length = _lengths(s, by)
     # a group of length zero stays zero, and 0 / 0 is no number
     return s * (1 - weight / length.clamp_min(torch.finfo(s.dtype).tiny)).clamp_min(0)
@@ -168,3 +170,8 @@ def _lengths(s: Tensor, by: str) -> Tensor:
     one_of("by", by, ("row", "column"))
     dims = tuple(range(1, s.dim())) if by == "row" else (0,)
     return torch.linalg.vector_norm(s, dim=dims, keepdim=True)
+
+
+def _check_finite(s: Tensor) -> None:
+    if not s.is_floating_point() or not s.isfinite().all():
+        raise ValueError(f"got s of {s.dtype}, expected floating point, all finite")

@@ -165,11 +165,15 @@ class Codec:
             raise ValueError(f"got {type(data).__name__}, expected the bytes of Codec.compress")
         data = bytes(data)
         if data[:3] != _MAGIC[:3]:
-            raise ValueError("the bytes are not of Codec.compress: get the right ones")
+            raise ValueError(
+                "got bytes that are not of Codec.compress: expected those that it made"
+            )
         if data[3:4] != _MAGIC[3:]:
-            raise ValueError("the bytes are of another version of the format, or altered")
+            raise ValueError(
+                "got bytes of another version of the format, or altered, expected this one's"
+            )
         if len(data) < 12 or struct.unpack("<I", data[4:8])[0] != zlib.crc32(data[8:]):
-            raise ValueError("the bytes were truncated or altered: get them again")
+            raise ValueError("got bytes cut short or altered, expected all: get them again")
         if data[8:12] != self.fingerprint:
             raise ValueError(
                 f"the bytes are of the model {data[8:12].hex()}, and this is "

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, PPoly
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, shown
 from aebook._internal.contract import checked
 from aebook.metrics import psnr
 
@@ -52,7 +52,7 @@ def bits_per_pixel(data: bytes, image: NDArray[Any]) -> float:
     image
         What it stands for, (H, W) or (H, W, C): channels are not counted, only places.
     """
-    height, width = image.shape[:2]
+    height, width = _picture(image).shape[:2]
     return 8 * len(data) / (height * width)
 
 
@@ -94,8 +94,15 @@ def curve(image: NDArray[np.uint8], codecs: list[Any]) -> Curve:
         Pairs of functions as :func:`pillow` makes them, or objects with methods ``compress`` and
         ``decompress`` such as :class:`aebook.applications.compression.bitstream.Codec`.
     """
+    if _picture(image).dtype != np.uint8:
+        raise ValueError(f"got an image of {image.dtype}, expected uint8")
     points = []
     for codec in codecs:
+        if not (isinstance(codec, tuple) or hasattr(codec, "compress")):
+            raise ValueError(
+                f"got {shown('codec', codec)}, expected a pair of functions or a Codec: pillow "
+                "makes the one"
+            )
         there, back = codec if isinstance(codec, tuple) else (codec.compress, codec.decompress)
         data = there(image)
         points.append((bits_per_pixel(data, image), psnr(back(data), image)))
@@ -202,3 +209,9 @@ def _interpolated(x: NDArray[np.float64], y: NDArray[np.float64], method: str) -
         # in powers of the distance from the first point, as PPoly counts
         return PPoly(np.polyfit(x - x[0], y, 3)[:, None], [x[0], x[-1]])
     raise ValueError(f"got method={method!r}, expected 'pchip', 'akima' or 'cubic'")
+
+
+def _picture(image: NDArray[Any]) -> NDArray[Any]:
+    if image.ndim not in (2, 3) or not image.size:
+        raise ValueError(f"got an image of shape {image.shape}, expected (H, W) or (H, W, C)")
+    return image

@@ -130,7 +130,10 @@ class Quantiser(nn.Module):
         """Set the priors to the means and deviations of encoder outputs (B, C, H, W)."""
         each = h.transpose(0, 1).flatten(1)
         if not each.isfinite().all():
-            raise ValueError("got codes with NaN or infinite values: clean the photographs first")
+            raise ValueError(
+                "got codes with NaN or infinite values, expected finite ones: clean the "
+                "photographs first"
+            )
         self.means.copy_(each.mean(1, keepdim=True).expand_as(self.means))
         # a logistic of scale s has the deviation 1.8 s; the three lie around that of the data
         deviation = each.std(1, keepdim=True).clamp_min(0.05)
@@ -177,7 +180,7 @@ def slope(step: float) -> float:
     step
         Δ, in the unit of the message.
     """
-    return math.log(2) / 6 * step**2
+    return math.log(2) / 6 * number("step", step) ** 2
 
 
 class Analysis(nn.Module):

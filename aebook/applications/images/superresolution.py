@@ -161,12 +161,6 @@ def coupled(low: Autoencoder, high: Autoencoder, link: nn.Module) -> Autoencoder
     link
         From codes of the one to codes of the other, for instance ``nn.Linear(p, q)``.
     """
-    for part in (low, high):
-        if not isinstance(part, Autoencoder):
-            raise ValueError(
-                f"got a {type(part).__name__}, expected an Autoencoder: for an objective give "
-                "objective.model"
-            )
     return Autoencoder(nn.Sequential(low.encoder, low.bottleneck, link), high.decoder)
 
 
@@ -176,4 +170,6 @@ def _images(x: ArrayLike) -> Tensor:
         raise ValueError(f"got images of shape {tuple(x.shape)}, expected (..., H, W)")
     if not x.is_floating_point():
         raise ValueError(f"got images of {x.dtype}, expected floating point: use x / 255")
+    if not x.numel() or not x.isfinite().all():
+        raise ValueError(f"got images of shape {tuple(x.shape)}, expected one or more, all finite")
     return x

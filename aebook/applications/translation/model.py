@@ -57,7 +57,7 @@ class Vocabulary:
     @checked
     def __init__(self, texts: Sequence[str], size: int = 1000) -> None:
         texts = _checked(texts)
-        size = whole("size", size, least=4)
+        size = whole("size", size, least=4, most=2**24)
         tokenizers = need("tokenizers", "tokenizers", "translation")
         before = tokenizers.pre_tokenizers
         self._pieces = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="[unknown]"))
@@ -102,6 +102,11 @@ class Vocabulary:
     @checked
     def decode(self, symbols: Tensor) -> list[str]:
         """The texts of symbols (N, T), each up to its end; unknown ones are left out."""
+        if symbols.dim() != 2 or symbols.dtype != torch.int64:
+            raise ValueError(
+                f"got symbols of shape {tuple(symbols.shape)} and {symbols.dtype}, expected int64, "
+                "(N, T)"
+            )
         texts = []
         for row in symbols.tolist():
             row = row[: row.index(END)] if END in row else row

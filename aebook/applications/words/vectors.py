@@ -26,11 +26,11 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.linalg import svds
-from sklearn import utils
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.checks import check_arguments, number
+from aebook._internal.checks import matrix as matrix_of
 from aebook._internal.contract import checked
 from aebook.core import Objective
 from aebook.corruptions import masking
@@ -48,8 +48,6 @@ __all__ = [
     "word_autoencoder",
 ]
 
-# scikit-learn leaves it without types, and a checker would guess them from the defaults
-check_array: Any = utils.check_array
 
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -219,12 +217,7 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     ndarray
         (N, p), float64, by falling singular value; signs are arbitrary.
     """
-    matrix = check_array(
-        as_array(matrix) if isinstance(matrix, Tensor) else matrix,
-        accept_sparse="csr",
-        dtype=np.float64,
-        input_name="matrix",
-    )
+    matrix = matrix_of("matrix", matrix, dtype=np.float64)
     check_arguments(p=p)
     if p > min(matrix.shape):
         raise ValueError(
@@ -323,7 +316,7 @@ def neighbours(
             f"got the word {word!r}, expected one of the {len(number)} given: the vocabulary "
             "holds frequent words in lower case"
         )
-    rows: Any = normalize(check_array(as_array(vectors), dtype=np.float64, input_name="vectors"))
+    rows: Any = normalize(matrix_of("vectors", vectors, dtype=np.float64))
     if len(rows) != len(number):
         raise ValueError(f"got {len(rows)} vectors for {len(number)} words, expected one each")
     check_arguments(k=k)
@@ -353,8 +346,7 @@ def _numbers(words: Sequence[str], what: str) -> dict[str, int]:
 
 
 def _counts(counts: Any) -> sparse.csr_array:
-    counts = as_array(counts) if isinstance(counts, Tensor) else counts
-    counts = check_array(counts, accept_sparse="csr", dtype=np.float64, input_name="counts")
+    counts = matrix_of("counts", counts, dtype=np.float64)
     counts = sparse.csr_array(counts)
     if counts.nnz and counts.data.min() < 0:
         raise ValueError(f"got a count of {counts.data.min():.3g}, expected 0 or more")
