@@ -108,6 +108,7 @@ def taken(name: str, value: Any, hint: Any) -> Any:
     hint
         The annotation; :class:`Numbers` stands for an array.
     """
+    hint = getattr(hint, "__bound__", None) or hint
     kind, parts = get_origin(hint) or hint, get_args(hint)
     if kind is Any or kind is object:
         return value

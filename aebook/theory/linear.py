@@ -226,7 +226,7 @@ def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor
     if distance > tolerance:
         raise ValueError(
             f"got an encoder that differs from the decoder's transpose by {distance:.2g} of its "
-            f"size, expected at most {tolerance}: without an L2 penalty, or before it has converged, "
+            f"size, expected at most {tolerance}: without an L2 penalty, or before it converged, "
             "the weights do not determine the components. Train with "
             "penalties={'l2': (0.01, weight_decay)}, or use "
             "principal_components(model.reconstruct(x), p)"

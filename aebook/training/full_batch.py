@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
 from aebook._internal.devices import chosen, moved
 from aebook.data import Data, gathered
 from aebook.training.history import History, Mean
@@ -17,6 +18,7 @@ from aebook.training.history import History, Mean
 __all__ = ["lbfgs"]
 
 
+@checked
 def lbfgs(
     objective: nn.Module,
     data: Data,

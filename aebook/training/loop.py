@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from aebook import processes
 from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
 from aebook._internal.devices import chosen
 from aebook._internal.randomness import seeded
 from aebook.core import Loss, check_weighable
@@ -34,6 +35,7 @@ Trained = TypeVar("Trained", bound=nn.Module)
 
 
 @processes.together()
+@checked
 def fit(
     objective: Trained,
     data: Data,
@@ -231,7 +233,7 @@ def fit(
                 mean = Mean(epoch)
                 for step, (x, *others) in enumerate(batches):
                     if not looked:
-                        looked = warn_beyond_reach(objective, batches, x, others[0], stacklevel=4)
+                        looked = warn_beyond_reach(objective, batches, x, others[0], stacklevel=5)
                     t = (epoch + (step / steps if steps else 0)) / epochs
                     for group in optimiser.param_groups:
                         group["lr"] = group["initial_lr"] * float(schedule(t))
@@ -271,6 +273,7 @@ def fit(
     return history
 
 
+@checked
 def evaluate(
     objective: nn.Module,
     data: Data,
