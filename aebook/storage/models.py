@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from aebook._internal.contract import checked
+from aebook._internal.devices import named
 from aebook._internal.files import replace
 from aebook.core import Objective
 from aebook.storage import architecture
@@ -129,6 +130,7 @@ def load(
     OSError
         If there is no such file, or it cannot be read.
     """
+    device = named(device)
     metadata, found = _read(Path(path))
     parts = {} if parts is None else dict(parts)
     for part in parts.values():
