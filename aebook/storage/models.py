@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from aebook._internal.contract import checked
+from aebook._internal.devices import named
 from aebook._internal.files import replace
 from aebook.core import Objective
 from aebook.storage import architecture
@@ -39,6 +41,7 @@ FORMAT = 1
 _BLANK = "0" * 64
 
 
+@checked
 def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model to a file, whole or not at all.
 
@@ -93,6 +96,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     replace(path, lambda file: file.write(content))
 
 
+@checked
 def load(
     path: str | os.PathLike[str],
     parts: Mapping[str, nn.Module] | None = None,
@@ -126,6 +130,7 @@ def load(
     OSError
         If there is no such file, or it cannot be read.
     """
+    device = named(device)
     metadata, found = _read(Path(path))
     parts = {} if parts is None else dict(parts)
     for part in parts.values():
