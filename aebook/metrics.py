@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, overload
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array
+from aebook.data import Data, messages
 
 __all__ = [
     "PrecisionRecall",
@@ -23,29 +25,29 @@ __all__ = [
 ]
 
 
-def fvu(reconstruction: Tensor, target: Tensor) -> float:
+def fvu(reconstruction: Data, target: Data) -> float:
     r"""Fraction of variance unexplained, :math:`\sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`.
 
     Parameters
     ----------
     reconstruction, target
-        The same shape (N, ...), N at least 2.
+        The same shape (N, ...), N at least 2, in whatever form :func:`aebook.fit` takes.
 
     Returns
     -------
     float
         0 for a perfect copy, 1 for the mean of the targets; more for anything worse.
     """
-    if reconstruction.shape != target.shape or len(target) < 2:
+    again, x = _double(reconstruction), _double(target)
+    if again.shape != x.shape or len(x) < 2:
         raise ValueError(
-            f"got shapes {tuple(reconstruction.shape)} and {tuple(target.shape)}, expected the "
-            "same with two samples or more"
+            f"got shapes {tuple(again.shape)} and {tuple(x.shape)}, expected the same with two "
+            "samples or more"
         )
-    x = target.double()
     variance = (x - x.mean(0)).square().sum()
     if variance == 0:
         raise ValueError("got targets that are all the same, expected some variance to explain")
-    return float((x - reconstruction).square().sum() / variance)
+    return float((x - again).square().sum() / variance)
 
 
 def psnr(restored: ArrayLike, image: ArrayLike) -> float:
@@ -82,12 +84,12 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
-def l0(codes: Tensor) -> float:
+def l0(codes: Data) -> float:
     r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p)."""
     return float((_matrix(codes) != 0).sum(1).double().mean())
 
 
-def dead_units(codes: Tensor) -> int:
+def dead_units(codes: Data) -> int:
     r"""Units that no sample activates, :math:`\#\{j : z_{nj} = 0 \text{ for all } n\}`.
 
     Parameters
@@ -99,10 +101,16 @@ def dead_units(codes: Tensor) -> int:
     return int((_matrix(codes) == 0).all(0).sum())
 
 
-def _matrix(codes: Tensor) -> Tensor:
-    if codes.dim() != 2 or len(codes) == 0:
-        raise ValueError(f"got codes of shape {tuple(codes.shape)}, expected (N, p) with N > 0")
-    return codes
+def _matrix(codes: Data) -> Tensor:
+    z = _double(codes)
+    if z.dim() != 2:
+        raise ValueError(f"got codes of shape {tuple(z.shape)}, expected (N, p) with N > 0")
+    return z
+
+
+def _double(values: Data) -> Tensor:
+    home = values.device if isinstance(values, Tensor) else torch.device("cpu")
+    return messages(values, dtype=torch.float64, device=home).double()
 
 
 def precision_at_k(
