@@ -267,7 +267,9 @@ def fitted(data, **options):
 
 def at_once(data):
     objective = plain(activation=nn.Tanh).double()
-    aebook.lbfgs(objective, data, iterations=40, tolerance=10)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="L-BFGS stopped after 2 iterations")
+        aebook.lbfgs(objective, data, iterations=2)
     return weights(objective)
 
 
@@ -575,11 +577,11 @@ def test_the_state_of_nothing_is_changed():
         assert [module.training for module in objective.modules()] == modes
         assert all(torch.equal(v, before[k]) for k, v in objective.state_dict().items())
         assert torch.equal(torch.get_rng_state(), random)
-    aebook.fit(objective, asks, **ALONE)
-    assert asks.grad is None
     with evaluating(objective):
         assert not any(module.training for module in objective.modules())
     assert [module.training for module in objective.modules()] == modes
+    aebook.fit(objective, asks, **ALONE)
+    assert asks.grad is None
 
 
 def test_a_loader_is_read_in_the_order_of_its_data_set():
@@ -755,16 +757,15 @@ def test_integers_that_are_images_are_refused_with_the_factor():
     ],
 )
 def test_a_corruption_that_works_in_place_leaves_the_target_alone(corruption):
-    mine, held = X.clone(), X.clone()
-    copied = plain().model
-    by_hand = aebook.Objective(copied, lambda x: corruption(x.clone()))
+    by_hand = aebook.Objective(plain().model, lambda x: corruption(x.clone()))
     objective = aebook.Objective(plain().model, corruption)
-    for data in (mine, (mine, None)[:1], DataLoader(Rows(mine.split(7)), batch_size=None)):
-        assert aebook.evaluate(objective, data) == pytest.approx(aebook.evaluate(by_hand, X))
-        aebook.fit(objective, data, **ALONE)
-        aebook.fit(by_hand, data, **ALONE)
-        assert torch.equal(mine, held)
-    assert torch.equal(weights(objective.model), weights(copied))
+    mine = X.clone()
+    for kind in (lambda x: x, lambda x: DataLoader(Rows(x.split(7)), batch_size=None)):
+        assert aebook.evaluate(objective, kind(mine)) == aebook.evaluate(by_hand, kind(X.clone()))
+        aebook.fit(objective, kind(mine), **ALONE)
+        aebook.fit(by_hand, kind(X.clone()), **ALONE)
+        assert torch.equal(mine, X)
+        assert torch.equal(weights(objective.model), weights(by_hand.model))
 
 
 # Values that the decoder cannot reach

@@ -144,6 +144,7 @@ def _missing(column: Any) -> bool:
 
 
 def is_table(values: Any) -> bool:
+    """Whether it is a table of pandas or polars."""
     return hasattr(values, "to_numpy") and hasattr(values, "columns")
 
 
@@ -200,6 +201,7 @@ def _advice_for_list(values: Sequence[Any]) -> str:
 
 
 def some(names: list[str]) -> str:
+    """The first of many names."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
