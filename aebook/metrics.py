@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aebook._internal.checks import as_array, whole
 from aebook._internal.contract import checked
+from aebook.data import Data, messages
 
 __all__ = [
     "PrecisionRecall",
@@ -26,29 +27,29 @@ __all__ = [
 
 
 @checked
-def fvu(reconstruction: ArrayLike, target: ArrayLike) -> float:
+def fvu(reconstruction: Data, target: Data) -> float:
     r"""Fraction of variance unexplained, :math:`\sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`.
 
     Parameters
     ----------
     reconstruction, target
-        The same shape (N, ...), N at least 2.
+        The same shape (N, ...), N at least 2, in whatever form :func:`aebook.fit` takes.
 
     Returns
     -------
     float
         0 for a perfect copy, 1 for the mean of the targets; more for anything worse.
     """
-    y, x = _tensor(reconstruction).double(), _tensor(target).double()
-    if y.shape != x.shape or x.dim() == 0 or len(x) < 2 or not (y - x).isfinite().all():
+    again, x = _double(reconstruction), _double(target)
+    if again.shape != x.shape or len(x) < 2:
         raise ValueError(
-            f"got shapes {tuple(y.shape)} and {tuple(x.shape)}, expected the same with two samples "
-            "or more, all finite"
+            f"got shapes {tuple(again.shape)} and {tuple(x.shape)}, expected the same with two "
+            "samples or more"
         )
     variance = (x - x.mean(0)).square().sum()
     if variance == 0:
         raise ValueError("got targets that are all the same, expected some variance to explain")
-    return float((x - y).square().sum() / variance)
+    return float((x - again).square().sum() / variance)
 
 
 @checked
@@ -87,13 +88,13 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
 
 
 @checked
-def l0(codes: ArrayLike) -> float:
+def l0(codes: Data) -> float:
     r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p)."""
     return float((_matrix(codes) != 0).sum(1).double().mean())
 
 
 @checked
-def dead_units(codes: ArrayLike) -> int:
+def dead_units(codes: Data) -> int:
     r"""Units that no sample activates, :math:`\#\{j : z_{nj} = 0 \text{ for all } n\}`.
 
     Parameters
@@ -105,19 +106,16 @@ def dead_units(codes: ArrayLike) -> int:
     return int((_matrix(codes) == 0).all(0).sum())
 
 
-def _tensor(values: ArrayLike) -> Tensor:
-    if isinstance(values, Tensor):
-        return values
-    return torch.tensor(np.ascontiguousarray(as_array(values)))
-
-
-def _matrix(codes: ArrayLike) -> Tensor:
-    z = _tensor(codes)
-    if z.dim() != 2 or len(z) == 0 or not z.isfinite().all():
-        raise ValueError(
-            f"got codes of shape {tuple(z.shape)}, expected (N, p) with N > 0, all finite"
-        )
+def _matrix(codes: Data) -> Tensor:
+    z = _double(codes)
+    if z.dim() != 2:
+        raise ValueError(f"got codes of shape {tuple(z.shape)}, expected (N, p) with N > 0")
     return z
+
+
+def _double(values: Data) -> Tensor:
+    home = values.device if isinstance(values, Tensor) else torch.device("cpu")
+    return messages(values, dtype=torch.float64, device=home).double()
 
 
 @checked

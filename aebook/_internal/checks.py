@@ -28,6 +28,7 @@ __all__ = [
     "rows",
     "shown",
     "tensors",
+    "unmasked",
     "whole",
     "whole_numbers",
 ]
@@ -43,7 +44,21 @@ INTEGERS = (
 
 def as_array(values: Any) -> NDArray[Any]:
     """NumPy's view of an array, a tensor on any device, or a list."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    return np.asarray(unmasked(values))
+
+
+def unmasked(values: Any) -> Any:
+    """What a masked array holds, which NumPy gives out mask or no mask; anything else as it is."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if masked := int(np.ma.getmaskarray(values).sum()):
+        raise ValueError(
+            f"got a masked array with {masked} masked entries, expected none: fill them, "
+            "x.filled(value), or leave these samples out"
+        )
+    return values.data
 
 
 def shown(name: str, value: Any) -> str:

@@ -222,26 +222,24 @@ class RBM(nn.Module):
                 data, batch_size, shuffle=True, default=100, dtype=dtype, device=device
             )
             # what is read in parts is checked as it comes
-            all_of_it = None
+            checked = isinstance(batches, InMemory) and isinstance(batches.x, Tensor)
             if isinstance(batches, InMemory):
                 check_alone(batches.target)
-                all_of_it = batches.x if isinstance(batches.x, Tensor) else None
-            if all_of_it is not None:
-                self._check(all_of_it)
+                self._check(batches.x if checked else batches.chosen(torch.arange(1)))
             sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
             sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
             history = History()
             with seeded(int(seed), device):
                 chains = None
-                if all_of_it is not None:
-                    first = torch.randperm(len(all_of_it))[: batches.batch_size]
-                    chains = all_of_it[first.to(all_of_it.device)].to(device, dtype)
+                if isinstance(batches, InMemory):
+                    first = torch.randperm(batches.samples)[: batches.batch_size]
+                    chains = batches.chosen(first).to(dtype)
                 for epoch in range(int(epochs)):
                     started, squared, count = time.perf_counter(), 0, 0
                     for group in sgd.param_groups:
                         group["momentum"] = momentum if epoch else momentum / 2
                     for v, *targets in batches:
-                        if all_of_it is None:
+                        if not checked:
                             check_alone(targets[0])
                             self._check(v)
                         v = v.to(dtype)
@@ -316,7 +314,9 @@ def pretrain(
         More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
     """
     widths = whole_numbers("widths", widths, count=2)
-    home = data.device if isinstance(data, Tensor) else torch.device("cpu")
+    home = torch.device("cpu")
+    if isinstance(data, Tensor) and not data.is_meta:
+        home = data.device
     # in memory as they are, their means are computed at once
     in_parts = isinstance(data, np.memmap) or not isinstance(data, Tensor | np.ndarray)
     chunk = 4096 if in_parts else sys.maxsize
