@@ -14,7 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_array", "check_arguments", "need", "number", "one_of", "whole", "whole_numbers"]
+__all__ = [
+    "as_array",
+    "check_arguments",
+    "check_image",
+    "need",
+    "number",
+    "one_of",
+    "whole",
+    "whole_numbers",
+]
 
 
 def as_array(values: Any) -> NDArray[Any]:
@@ -70,6 +79,20 @@ def check_arguments(**arguments: Any) -> None:
             number(name, value)
         else:
             whole(name, value, least=0 if name in ("epochs", "seed") else 1)
+
+
+def check_image(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse a shape that is not that of one image: (H, W), or (H, W, C) with its channels last.
+
+    There are up to 4 of them, or fewer than rows and columns: (3, H, W) and (N, H, W) are none.
+    """
+    last = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or 0 in shape or not (last <= 4 or last < min(shape[:2])):
+        raise ValueError(
+            f"got {name} of shape {tuple(shape)}, expected one image, (H, W) or (H, W, C), with "
+            "the channels last: for channels first use x.permute(1, 2, 0) or np.moveaxis(x, 0, 2), "
+            "and of a batch (N, C, H, W) give one after the other"
+        )
 
 
 def need(module: str, package: str, extra: str) -> ModuleType:

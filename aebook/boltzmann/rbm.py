@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import check_arguments, one_of, whole, whole_numbers
+from aebook._internal.checks import check_arguments, number, one_of, whole, whole_numbers
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
 from aebook.boltzmann.units import Units
@@ -121,7 +121,7 @@ class RBM(nn.Module):
     @torch.no_grad()
     def gibbs(self, v: Tensor, steps: int = 1) -> Tensor:
         """Visible states after some rounds of h ~ p(h | v), v ~ p(v | h), from ``v``."""
-        for _ in range(steps):
+        for _ in range(whole("steps", steps, least=0)):
             h = units.sample(self.hidden_mean(v), self.hidden_units)
             v = units.sample(self.visible_mean(h), self.visible_units)
         return v
@@ -176,6 +176,11 @@ class RBM(nn.Module):
             as the model gets better, but is not what is minimised.
         """
         check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
+        epochs, steps, lr, seed = int(epochs), int(steps), float(lr), int(seed)
+        weight_decay = number("weight_decay", weight_decay, least=0)
+        momentum = number("momentum", momentum, least=0)
+        if momentum >= 1:
+            raise ValueError(f"got momentum={momentum}, expected 0 or more and less than 1")
         data = _tensor(data).to(self.weight)
         self._check(data)
         kind = {"dtype": self.weight.dtype, "device": self.weight.device}
@@ -183,9 +188,9 @@ class RBM(nn.Module):
         sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
         sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
         history = History()
-        with seeded(int(seed), self.weight.device):
+        with seeded(seed, self.weight.device):
             chains = data[torch.randperm(len(data))[: batches.batch_size].to(data.device)]
-            for epoch in range(int(epochs)):
+            for epoch in range(epochs):
                 started, squared = time.perf_counter(), 0
                 for group in sgd.param_groups:
                     group["momentum"] = momentum if epoch else momentum / 2
@@ -212,6 +217,8 @@ class RBM(nn.Module):
         width = len(self.visible_bias)
         if data.dim() != 2 or data.shape[1] != width:
             raise ValueError(f"got data of shape {tuple(data.shape)}, expected (samples, {width})")
+        if not data.isfinite().all():
+            raise ValueError("got data with NaN or infinite values, expected finite ones")
         if self.visible_units == "bernoulli" and len(data):
             low, high = (float(value) for value in data.aminmax())
             if low < 0 or high > 1:
@@ -252,6 +259,8 @@ def pretrain(
     **options
         More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
     """
+    check_arguments(seed=seed)
+    number("gaussian_lr", gaussian_lr)
     widths, data = whole_numbers("widths", widths, count=2), _tensor(data)
     stack = []
     for k, (below, above) in enumerate(pairwise(widths)):

@@ -31,6 +31,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.letters import composed, run
 from aebook.core import Objective
 from aebook.corruptions import masking
 from aebook.distances import categorical
@@ -50,14 +51,17 @@ __all__ = [
 # scikit-learn leaves it without types, and a checker would guess them from the defaults
 check_array: Any = utils.check_array
 
-_WORD = re.compile(r"[^\W\d_]+")
-
 
 def tokens(text: str) -> list[str]:
-    """The words of a text in order: its longest runs of letters of any alphabet, in lower case."""
+    """The words of a text in order: its longest runs of letters of any alphabet, in lower case.
+
+    Marks belong to their letter: vowel signs, points, accents. An accent may be typed as one
+    character with its letter or as a second one, the word is the same (Unicode's NFC).
+    """
     if not isinstance(text, str):
         raise ValueError(f"got a text of type {type(text).__name__}, expected a string")
-    return _WORD.findall(text.lower())
+    text = composed(text)
+    return re.findall(run(r"[^\W\d_]", text), text)
 
 
 def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
