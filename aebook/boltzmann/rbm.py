@@ -259,7 +259,7 @@ def pretrain(
     **options
         More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
     """
-    check_arguments(seed=seed)
+    check_arguments(lr=lr, seed=seed)
     number("gaussian_lr", gaussian_lr)
     widths, data = whole_numbers("widths", widths, count=2), _tensor(data)
     stack = []
