@@ -59,7 +59,7 @@ def forged(content):
 @given(
     st.integers(1, 40),
     st.integers(1, 40),
-    st.sampled_from([None, 1, 2, 3, 4, 5]),
+    st.sampled_from([None, 1, 2, 3, 4]),
     st.booleans(),
 )
 @example(1, 1, None, False)
@@ -279,10 +279,12 @@ def test_bytes_of_other_programs_versions_and_models_are_refused():
     [
         (np.zeros((4, 4, 3)), "type float64, expected uint8"),
         (np.zeros(4, np.uint8), r"shape \(4,\)"),
-        (np.zeros((0, 4), np.uint8), "sides from 1"),
-        (np.zeros((4, 4, 0), np.uint8), "sides from 1"),
-        (np.zeros((1, 65_536), np.uint8), "to 65535"),
-        (np.zeros((1, 2, 2, 3), np.uint8), r"expected \(H, W\) or \(H, W, C\)"),
+        (np.zeros((0, 4), np.uint8), "expected one image"),
+        (np.zeros((4, 4, 0), np.uint8), "expected one image"),
+        (np.zeros((3, 40, 50), np.uint8), "for channels first use"),
+        (np.zeros((5, 5, 5), np.uint8), "with the channels last"),
+        (np.zeros((1, 65_536), np.uint8), "up to 65535"),
+        (np.zeros((1, 2, 2, 3), np.uint8), r"expected one image, \(H, W\) or \(H, W, C\)"),
     ],
 )
 def test_images_that_are_none_are_refused(image, says):

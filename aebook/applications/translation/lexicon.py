@@ -125,7 +125,7 @@ class Memory:
         self._weigh = TfidfVectorizer(
             preprocessor=composed,
             tokenizer=_signs,
-            token_pattern=None,
+            token_pattern=None,  # pyright: ignore[reportArgumentType]
             ngram_range=(1, 2),
             sublinear_tf=True,
         )
