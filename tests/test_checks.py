@@ -39,6 +39,16 @@ def test_a_whole_number_may_have_a_largest():
         whole("n", 8, 0, 7)
 
 
+@pytest.mark.parametrize("value", [*NONSENSE, -0.1, 1, 1.5])
+def test_a_share_is_less_than_one(value):
+    assert number("n", 0, 0, below=1) == 0
+    assert number("n", np.float32(0.5), below=1) == 0.5
+    with pytest.raises(ValueError, match=r"^got n=.*, 0 or more and less than 1$"):
+        number("n", value, 0, below=1)
+    with pytest.raises(ValueError, match=r"^got n=.* above 0 and less than 1$"):
+        number("n", value, below=1)
+
+
 def test_too_few_whole_numbers_are_refused():
     assert whole_numbers("widths", np.array([3, 2]), 2) == (3, 2)
     for widths in ([3], [], 3, None, "32"):

@@ -53,11 +53,13 @@ def whole_numbers(name: str, values: Any, count: int) -> tuple[int, ...]:
     return checked
 
 
-def number(name: str, value: Any, least: float | None = None) -> float:
-    """A finite number as a float: ``least`` or more, or, without it, above 0."""
-    if not _is_number(value) or (value <= 0 if least is None else value < least):
+def number(name: str, value: Any, least: float | None = None, *, below: float = math.inf) -> float:
+    """A finite number as a float: ``least`` or more, or, without it, above 0; and below a limit."""
+    fits = _is_number(value) and (value > 0 if least is None else value >= least)
+    if not fits or value >= below:
         asked = " above 0" if least is None else f", {least} or more"
-        raise ValueError(f"got {name}={value!r}, expected a finite number{asked}")
+        limit = "" if below == math.inf else f" and less than {below}"
+        raise ValueError(f"got {name}={value!r}, expected a finite number{asked}{limit}")
     return float(value)
 
 

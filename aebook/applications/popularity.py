@@ -271,8 +271,7 @@ def block_bootstrap(
     size = len(values[0])
     if block > size:
         raise ValueError(f"got block={block} for {size} posts, expected at most that many")
-    if number("level", level) >= 1:
-        raise ValueError(f"got level={level}, expected a number between 0 and 1")
+    level = number("level", level, below=1)
     value = float(metric(*values))
     if not math.isfinite(value):
         raise ValueError(f"got a metric of {value} for the arrays themselves, expected a number")

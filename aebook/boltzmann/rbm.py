@@ -178,9 +178,7 @@ class RBM(nn.Module):
         check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
         epochs, steps, lr, seed = int(epochs), int(steps), float(lr), int(seed)
         weight_decay = number("weight_decay", weight_decay, least=0)
-        momentum = number("momentum", momentum, least=0)
-        if momentum >= 1:
-            raise ValueError(f"got momentum={momentum}, expected 0 or more and less than 1")
+        momentum = number("momentum", momentum, least=0, below=1)
         data = _tensor(data).to(self.weight)
         self._check(data)
         kind = {"dtype": self.weight.dtype, "device": self.weight.device}

@@ -151,8 +151,8 @@ class Mixture:
             raise ValueError(
                 f"got messages of shape {tuple(x.shape)}, expected (B, {width}), all finite"
             )
-        variance = self.scale**2 + sigma**2
-        if not (sigma >= 0 and math.isfinite(sigma) and (variance > 0).all()):
+        variance = self.scale**2 + number("sigma", sigma, least=0) ** 2
+        if not (variance > 0).all():
             raise ValueError(
                 f"got sigma={sigma} and a smallest scale of {float(self.scale.min())}, expected "
                 "one of them above 0: points have no density"
@@ -194,8 +194,7 @@ def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearD
     p
         Code units; the default has no bottleneck.
     """
-    if sigma != 0:
-        number("sigma", sigma)
+    number("sigma", sigma, least=0)
     mean, components, variances = principal_components(x, p)
     # a direction in which the data do not vary is not passed on, noise or not
     shrink = torch.where(variances > 0, variances / (variances + sigma**2), 0)
@@ -223,8 +222,7 @@ def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
     ValueError
         If the model is not affine.
     """
-    if sigma != 0:
-        number("sigma", sigma)
+    number("sigma", sigma, least=0)
     matrix, offset = affine(model, x.shape[1])
     residual = x.double().cpu() @ (matrix.T - torch.eye(len(matrix))) + offset
     return float(residual.square().sum(1).mean() + sigma**2 * matrix.square().sum())

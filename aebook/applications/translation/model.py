@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aebook._internal.checks import need, whole
+from aebook._internal.checks import need, number, whole
 from aebook.applications.translation.lexicon import checked_texts
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
@@ -173,8 +173,7 @@ class Translator:
             The corruption T: the probability that a symbol of the source is replaced by the unknown
             one. It is noise against learning by heart, and shows what to do with the unknown.
         """
-        if not 0 <= hide < 1:
-            raise ValueError(f"got hide={hide}, expected a probability from 0 to less than 1")
+        hide = number("hide", hide, least=0, below=1)
         corruption = partial(_hidden, share=hide) if hide else None
         return Objective(self.model, corruption, partial(categorical, ignore=PADDING))
 

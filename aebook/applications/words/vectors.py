@@ -181,7 +181,7 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
         M, float64, (N, M).
     """
     shift = number("shift", shift)
-    if not 0 < smoothing <= 1:
+    if number("smoothing", smoothing) > 1:
         raise ValueError(f"got smoothing={smoothing}, expected more than 0 and at most 1")
     counts = _counts(counts).tocoo()
     of_word = counts.sum(1)
@@ -285,8 +285,7 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
         Share of the contexts that T sets to 0, at least 0 and less than 1.
     """
     check_arguments(contexts=contexts, p=p)
-    if not 0 <= hidden < 1:
-        raise ValueError(f"got hidden={hidden}, expected at least 0 and less than 1")
+    hidden = number("hidden", hidden, least=0, below=1)
     corruption = masking(hidden) if hidden else None
     return plain((int(contexts), int(p)), output=None, corruption=corruption, distance=categorical)
 
