@@ -499,7 +499,7 @@ def test_misuse_is_refused():
         assert len(index) == 2
     index = HammingIndex(9)
     index.add(codes)
-    with pytest.raises(ValueError, match="got address=2, expected 0 to 1"):
+    with pytest.raises(ValueError, match="got address=2, expected a whole number from 0 to 1"):
         index.bucket(2)
 
 
