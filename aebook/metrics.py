@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array, whole
+from aebook._internal.checks import as_array, check_image, whole
 from aebook._internal.contract import checked
 from aebook.data import Data, messages
 
@@ -70,10 +70,9 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
         Infinity if they are equal.
     """
     a, b = as_array(restored), as_array(image)
-    if a.shape != b.shape or b.ndim not in (2, 3) or b.size == 0:
-        raise ValueError(
-            f"got images of shapes {a.shape} and {b.shape}, expected the same, (H, W) or (H, W, C)"
-        )
+    check_image("image", b.shape)
+    if a.shape != b.shape:
+        raise ValueError(f"got images of shapes {a.shape} and {b.shape}, expected the same")
     if (a.dtype == np.uint8) != (b.dtype == np.uint8):
         raise ValueError(f"got {a.dtype} and {b.dtype}, expected bytes twice or neither: use / 255")
     peak = 255 if b.dtype == np.uint8 else 1
@@ -244,7 +243,8 @@ def precision_recall(
     Parameters
     ----------
     distances
-        (Q, N), whole numbers, 0 or more.
+        (Q, N), whole numbers, 0 or more and less than a million: the result has one entry for each
+        radius up to the largest.
     relevant
         (Q, N), zeros and ones. Queries without any relevant entry are left out.
     """
@@ -253,6 +253,11 @@ def precision_recall(
         raise ValueError(
             f"got distances of type {distances.dtype}, expected whole numbers, 0 or more: for "
             "others there is sklearn.metrics.precision_recall_curve"
+        )
+    if distances.max() >= 10**6:
+        raise ValueError(
+            f"got a distance of {distances.max()}, expected less than a million, as between codes "
+            "of fewer bits: for others there is sklearn.metrics.precision_recall_curve"
         )
     asked, distances = _with_relevant(relevant.sum(axis=1)), distances.astype(np.int64)
     bins = int(distances.max()) + 1

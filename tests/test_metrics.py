@@ -202,6 +202,14 @@ def test_misuse_of_rankings_is_refused():
             precision_recall(bad, relevant)
 
 
+@pytest.mark.parametrize("far", [10**6, 2**40, 2**63 - 1, 2**64 - 1])
+def test_distances_that_no_codes_have_are_refused_before_there_is_memory_for_them(far):
+    kind = np.uint64 if far >= 2**63 else np.int64
+    with pytest.raises(ValueError, match=rf"got a distance of {far}, expected less than a million"):
+        precision_recall(np.array([[0, far]], kind), np.array([[1, 0]]))
+    assert len(precision_recall(np.array([[0, 10**6 - 1]]), np.array([[1, 0]])).recall) == 10**6
+
+
 # Peak signal-to-noise ratio ----------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import numbers
 import sys
 from collections.abc import Collection
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ __all__ = [
     "INTEGERS",
     "as_array",
     "check_arguments",
+    "check_image",
     "is_number",
     "matrix",
     "need",
@@ -77,7 +78,7 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool | np.bool_)
-        and -LARGEST <= value <= LARGEST
+        and -LARGEST <= cast(float, value) <= LARGEST
         and math.isfinite(value)
     )
 
@@ -104,12 +105,20 @@ def whole_numbers(name: str, values: Any, count: int) -> tuple[int, ...]:
     return checked
 
 
-def number(name: str, value: Any, least: float | None = None, most: float | None = None) -> float:
-    """A finite number as a float: ``least`` or more, or, without it, above 0; at most ``most``."""
-    low = is_number(value) and (value <= 0 if least is None else value < least)
-    if not is_number(value) or low or (most is not None and value > most):
+def number(
+    name: str,
+    value: Any,
+    least: float | None = None,
+    most: float | None = None,
+    *,
+    below: float = math.inf,
+) -> float:
+    """A finite number as a float: ``least`` or more, or, without it, above 0; up to a limit."""
+    fits = is_number(value) and (value > 0 if least is None else value >= least)
+    if not fits or value >= below or (most is not None and value > most):
         asked = " above 0" if least is None else f", {least} or more"
         asked += "" if most is None else f" and at most {most}"
+        asked += "" if below == math.inf else f" and less than {below}"
         raise ValueError(f"got {shown(name, value)}, expected a finite number{asked}")
     return float(value)
 
@@ -132,8 +141,10 @@ def tensors(**arguments: Any) -> None:
 
 def matrix(name: str, values: Any, **options: Any) -> Any:
     """A matrix of finite numbers, dense or sparse, as scikit-learn takes it."""
-    from sklearn.utils import check_array
+    from sklearn import utils
 
+    # scikit-learn leaves it without types, and a checker would guess them from the defaults
+    check_array: Any = utils.check_array
     values = as_array(values) if isinstance(values, Tensor) else values
     try:
         return check_array(values, accept_sparse="csr", input_name=name, **options)
@@ -166,6 +177,20 @@ def check_arguments(**arguments: Any) -> None:
             number(name, value)
         else:
             whole(name, value, least=0 if name in ("epochs", "seed") else 1)
+
+
+def check_image(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse a shape that is not that of one image: (H, W), or (H, W, C) with its channels last.
+
+    There are up to 4 of them, or fewer than rows and columns: (3, H, W) and (N, H, W) are none.
+    """
+    last = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or 0 in shape or not (last <= 4 or last < min(shape[:2])):
+        raise ValueError(
+            f"got {name} of shape {tuple(shape)}, expected one image, (H, W) or (H, W, C), with "
+            "the channels last: for channels first use x.permute(1, 2, 0) or np.moveaxis(x, 0, 2), "
+            "and of a batch (N, C, H, W) give one after the other"
+        )
 
 
 def need(module: str, package: str, extra: str) -> ModuleType:

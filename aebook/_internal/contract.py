@@ -198,7 +198,7 @@ def _can_be_called(value: Any, parts: tuple[Any, ...]) -> bool:
     if takes == []:
         return not isinstance(value, nn.Module)
     if isinstance(value, type) and takes is not ...:
-        return not isinstance(gives, type) or issubclass(value, gives)
+        return not isinstance(gives, type) or issubclass(value, cast(type, gives))
     return True
 
 

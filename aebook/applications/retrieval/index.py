@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, whole
 from aebook._internal.contract import checked
 from aebook.applications.retrieval import scan as hamming_scan
 from aebook.applications.retrieval import table
@@ -220,8 +220,7 @@ class HammingIndex:
     def bucket(self, address: int) -> NDArray[np.int64]:
         """Ids of the entries at an address, ascending."""
         self._settle()
-        if not 0 <= address < len(self._starts) - 1:
-            raise ValueError(f"got address={address!r}, expected 0 to {len(self._starts) - 2}")
+        address = whole("address", address, least=0, most=len(self._starts) - 2)
         return np.sort(self._ids[self._starts[address] : self._starts[address + 1]])
 
     def buckets(self) -> NDArray[np.int32]:
