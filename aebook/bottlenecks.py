@@ -31,6 +31,8 @@ class TopK(nn.Module):
     """
 
     k: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("k",)
 
     def __init__(
         self, k: int, by: Literal["value", "magnitude"] = "value", alpha: float = 1.0

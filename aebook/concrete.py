@@ -81,6 +81,8 @@ class ConcreteSelector(nn.Module):
     """
 
     temperature: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("temperature",)
 
     def __init__(self, m: int, k: int, temperature: float = 10.0) -> None:
         super().__init__()

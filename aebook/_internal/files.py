@@ -95,7 +95,7 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
         If another run holds it, in this process or in another.
     """
     target = Path(os.path.realpath(path))
-    lock = target.with_name(".aebook-lock-" + _beside(target).strip(".-").removeprefix("aebook-"))
+    lock = target.with_name(f".aebook-lock-{_short(target)}")
     try:
         held = _hold(lock)
     except BlockingIOError:
@@ -144,5 +144,9 @@ def _hold(lock: Path) -> int:
 
 
 def _beside(target: Path) -> str:
+    return f".aebook-{_short(target)}-"
+
+
+def _short(target: Path) -> str:
     # a hash, since a name with something before it could be too long for a name
-    return f".aebook-{hashlib.sha256(target.name.encode()).hexdigest()[:16]}-"
+    return hashlib.sha256(target.name.encode()).hexdigest()[:16]

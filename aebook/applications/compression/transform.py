@@ -197,6 +197,8 @@ class Analysis(nn.Module):
     """
 
     step: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("step",)
 
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
@@ -249,6 +251,8 @@ class Synthesis(nn.Module):
     """
 
     step: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("step",)
 
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
