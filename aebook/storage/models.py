@@ -178,7 +178,8 @@ def _check_finite(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
 
 def _check_settings(model: nn.Module) -> None:
     """Refuse settings, which lie in buffers, that no constructor would have put there."""
-    for name, module in model.named_modules():
+    for name, part in model.named_modules():
+        module: Any = part
         if getattr(module, "settings", ()) and hasattr(module, "arguments"):
             with torch.device("meta"):
                 try:

@@ -17,7 +17,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -115,7 +115,7 @@ def _digest(value: Any) -> str:
             return name
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part)
+        digest.update(memoryview(cast(Any, part)))
     return f"{name} {digest.hexdigest()[:16]}"
 
 
