@@ -261,7 +261,7 @@ def test_messages_that_are_not_finite_are_refused(method, bad):
 
 def test_arrays_are_refused_with_the_cure():
     model = Autoencoder(mlp((3, 2)), mlp((2, 3)))
-    with pytest.raises(ValueError, match=r"got ndarray, expected a tensor: use torch.as_tensor"):
+    with pytest.raises(ValueError, match=r"got ndarray, expected a tensor: aebook.encode"):
         model.encode(np.zeros((4, 3)))
 
 

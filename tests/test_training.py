@@ -169,7 +169,7 @@ class Stream(IterableDataset):
         lambda x: x.double(),
         TensorDataset,
         lambda x: (x, x),
-        lambda x: [x.numpy(), x],
+        lambda x: (x.numpy(), x),
         lambda x: TensorDataset(x, x),
         lambda x: x.clone().requires_grad_(),
         lambda x: x.T.contiguous().T,
@@ -566,15 +566,6 @@ def test_the_objective_comes_back_to_its_device_in_evaluation_mode(x, fails, mon
     assert moves == [torch.device("cpu"), next(objective.parameters()).device]
 
 
-@pytest.mark.parametrize("choice", ["cuda", "mps", "cpu"])
-def test_the_device_is_a_gpu_if_there_is_one(choice, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: choice == "cuda")
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: choice == "mps")
-    assert aebook.training.loop._device(None).type == choice
-    assert aebook.training.loop._device("cpu").type == "cpu"
-
-
 # The progress bar
 
 
@@ -624,6 +615,7 @@ def test_a_run_that_explodes_says_so(x, distance):
         aebook.fit(objective, x, epochs=20, batch_size=5, lr=1e20, optimizer=torch.optim.SGD)
 
 
+@pytest.mark.filterwarnings("ignore:got targets from")
 def test_weights_that_explode_in_the_last_step_are_noticed(x):
     objective = make()
     with pytest.raises(
@@ -662,7 +654,6 @@ def test_a_validation_loss_that_is_not_finite_is_named(x):
         ({"seed": "a"}, "got seed='a', expected a whole number"),
         ({"seed": -1}, "got seed=-1, expected a whole number, 0 or more"),
         ({"batch_size": 0}, "got batch_size=0, expected a whole number, 1 or more"),
-        ({"batch_size": 51}, "got batch_size=51 for 50 samples, expected at most 50"),
         ({"batch_size": 2.5}, r"got batch_size=2\.5, expected a whole number"),
     ],
 )
@@ -685,7 +676,8 @@ def test_bad_arguments_are_refused(x, options, message):
         ((torch.rand(10, 6), torch.rand(10, 5)), r"target of shape \(10, 5\) for a reconstruction"),
         ((torch.rand(10, 6),) * 3, "got 3 parts, expected messages, or a pair"),
         ("images.npy", "got str as data, expected numbers in a tensor, an array"),
-        ({"x": torch.rand(3, 6)}, "got dict as data, expected numbers in a tensor"),
+        ({"x": torch.rand(3, 6)}, "got a dict with the keys 'x', expected messages"),
+        ([torch.rand(3, 6)] * 2, "got a list of 2 as data.*a pair, which is a tuple"),
         (TensorDataset(torch.rand(4, 6), torch.arange(4)), "leave class labels out"),
         (
             DataLoader(TensorDataset(torch.rand(4, 6), torch.arange(4))),

@@ -14,7 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_array", "check_arguments", "need", "number", "one_of", "whole", "whole_numbers"]
+__all__ = [
+    "INTEGERS",
+    "as_array",
+    "check_arguments",
+    "need",
+    "number",
+    "one_of",
+    "whole",
+    "whole_numbers",
+]
+
+#: What to do with integers where numbers are expected.
+INTEGERS = (
+    "of images, divide bytes by 255 and 16 bits by 65535 "
+    "(x.float() / 255); numbers of symbols need an encoder that begins with an nn.Embedding"
+)
 
 
 def as_array(values: Any) -> NDArray[Any]:

@@ -1,34 +1,10 @@
-"""Training and evaluation mode, without the flags of a module's parts getting lost."""
+"""The mode that the parts of a network are trained in."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 from torch import nn
 
-__all__ = ["at_rest", "evaluating"]
-
-
-@contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Within it, a network is in evaluation mode; afterwards each part has its own flag again.
-
-    ``network.train(was)`` would wake a part that somebody had put to rest: the running statistics
-    of a frozen layer, or its dropout.
-
-    Parameters
-    ----------
-    network
-        Any module.
-    """
-    flags = _flags(network)
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, flag in flags.items():
-            module.training = flag
+__all__ = ["at_rest", "train"]
 
 
 def at_rest(network: nn.Module) -> dict[nn.Module, bool]:
@@ -46,10 +22,23 @@ def at_rest(network: nn.Module) -> dict[nn.Module, bool]:
     found: dict[nn.Module, bool] = {}
     for child in network.children():
         parameters = list(child.parameters())
-        frozen = parameters and not any(p.requires_grad for p in parameters)
-        found |= _flags(child) if frozen and not child.training else at_rest(child)
+        if parameters and not child.training and not any(p.requires_grad for p in parameters):
+            found |= {module: module.training for module in child.modules()}
+        else:
+            found |= at_rest(child)
     return found
 
 
-def _flags(network: nn.Module) -> dict[nn.Module, bool]:
-    return {module: module.training for module in network.modules()}
+def train(network: nn.Module, resting: dict[nn.Module, bool]) -> None:
+    """Put a network into training mode, but for what rests.
+
+    Parameters
+    ----------
+    network
+        What is trained.
+    resting
+        What :func:`at_rest` gave before.
+    """
+    network.train()
+    for module, flag in resting.items():
+        module.training = flag

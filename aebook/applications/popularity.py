@@ -25,12 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn import utils
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, check_arguments
 from aebook.corruptions import masking
+from aebook.data import Data, like, vectors
 from aebook.inference import in_pieces
 from aebook.networks import Activation
 from aebook.training.greedy import layerwise
@@ -38,9 +38,6 @@ from aebook.training.loop import fit
 from aebook.variants import denoising
 
 __all__ = ["Interval", "block_bootstrap", "running_median", "stacked_features", "time_split"]
-
-# scikit-learn leaves it without types, and a checker would guess them from the defaults
-check_array: Any = utils.check_array
 
 #: Standard deviations beyond which a feature is cut off: what drifts must not run away.
 LIMIT = 4.0
@@ -151,7 +148,7 @@ def running_median(
 
 
 def stacked_features(
-    x: ArrayLike,
+    x: Data,
     widths: Sequence[int] = (64, 32),
     *,
     corruption: Callable[[Tensor], Tensor] = MASKING,
@@ -160,7 +157,7 @@ def stacked_features(
     fine_tune: int = 20,
     lr: float = 1e-2,
     seed: int = 0,
-) -> Callable[[ArrayLike], NDArray[np.float64]]:
+) -> Callable[[Data], Any]:
     r"""Train a stacked denoising autoencoder on features; return the map to its code.
 
     :math:`z = f_K(\dots f_1((x - \bar x) / s))`. Layers are trained one after another, each to
@@ -172,7 +169,8 @@ def stacked_features(
     Parameters
     ----------
     x
-        Features of the posts to learn from, (N, m), finite, on any scales: the training part only.
+        Features of the posts to learn from, (N, m), on any scales, in whatever form
+        :func:`aebook.fit` takes: the training part only.
     widths
         Units of each layer, the code last.
     corruption
@@ -189,15 +187,17 @@ def stacked_features(
     Returns
     -------
     callable
-        From features (M, m) to codes (M, widths[-1]).
+        From features (M, m) to codes (M, widths[-1]), of the kind that the features come in and
+        in double precision.
     """
-    raw = check_array(as_array(x), dtype=np.float64, ensure_min_samples=2, input_name="features")
+    raw = vectors(x).numpy()
+    if len(raw) < 2:
+        raise ValueError(f"got features of {len(raw)} post, expected those of 2 or more")
     check_arguments(seed=seed, epochs=epochs)
     scaler = StandardScaler().fit(raw)
 
-    def standardised(features: ArrayLike) -> Tensor:
-        checked = check_array(as_array(features), dtype=np.float64, input_name="features")
-        scaled = np.clip(scaler.transform(checked), -LIMIT, LIMIT)
+    def standardised(features: Data) -> Tensor:
+        scaled = np.clip(scaler.transform(vectors(features).numpy()), -LIMIT, LIMIT)
         return torch.from_numpy(scaled).float()
 
     with torch.random.fork_rng(devices=[]):
@@ -210,8 +210,8 @@ def stacked_features(
     fit(objective, standardised(raw), epochs=fine_tune, **options)
     model = objective.model
 
-    def encode(features: ArrayLike) -> NDArray[np.float64]:
-        return in_pieces(model, standardised(features), 4096, model.encode).double().cpu().numpy()
+    def encode(features: Data) -> Any:
+        return like(features, in_pieces(model, standardised(features), 4096, model.encode).double())
 
     return encode
 

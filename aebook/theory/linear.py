@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from aebook.core import Autoencoder
+from aebook.data import Data, vectors
 
 __all__ = [
     "PrincipalComponents",
@@ -52,17 +53,17 @@ class PrincipalComponents(NamedTuple):
         return self.decode(self.encode(x))
 
 
-def principal_components(x: ArrayLike, p: int | None = None) -> PrincipalComponents:
+def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
     r"""Principal components: the leading eigenvectors of the covariance, :math:`C = U V U^\top`.
 
     Parameters
     ----------
     x
-        Messages, (n, m), finite.
+        Messages, (n, m), whatever :func:`aebook.fit` takes.
     p
         How many components to keep, from 1 to min(n, m); the default keeps all.
     """
-    x = _matrix(x, "data")
+    x = vectors(x)
     if p is None:
         p = min(x.shape)
     if not 1 <= p <= min(x.shape):
@@ -81,7 +82,7 @@ def principal_components(x: ArrayLike, p: int | None = None) -> PrincipalCompone
     return PrincipalComponents(mean, _signed(u[:, :p]), variances[:p])
 
 
-def eckart_young(x: ArrayLike, p: int) -> float:
+def eckart_young(x: Data, p: int) -> float:
     r"""Least error of any affine decoder with p code units: :math:`\sum_{i>p} v_i`.
 
     With :math:`v_i` the variances along the principal components, it is the squared error, summed
@@ -92,7 +93,7 @@ def eckart_young(x: ArrayLike, p: int) -> float:
     Parameters
     ----------
     x
-        Messages, (n, m), finite.
+        Messages, (n, m), whatever :func:`aebook.fit` takes.
     p
         Code units, 0 or more.
     """

@@ -17,7 +17,7 @@ float64.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
@@ -25,6 +25,8 @@ from torch import Tensor
 
 from aebook._internal.checks import number
 from aebook.core import Autoencoder
+from aebook.data import Data, like, vectors
+from aebook.inference import in_pieces
 from aebook.theory.linear import affine, principal_components
 
 __all__ = ["LinearDenoiser", "Mixture", "linear_denoiser", "linear_denoising_loss", "score"]
@@ -33,7 +35,7 @@ __all__ = ["LinearDenoiser", "Mixture", "linear_denoiser", "linear_denoising_los
 _FEW = 8
 
 
-def score(model: Autoencoder, x: Tensor, sigma: float) -> Tensor:
+def score(model: Autoencoder, x: Data, sigma: float) -> Any:
     r"""Score of the noisy data that a denoiser estimates, :math:`(r(x) - x) / σ^2`.
 
     For a model trained with ``corruptions.gaussian(sigma)`` and the squared error it estimates
@@ -45,17 +47,21 @@ def score(model: Autoencoder, x: Tensor, sigma: float) -> Tensor:
     model
         The denoiser r, in evaluation mode.
     x
-        Where to estimate it, (B, ...), in the unit of the messages.
+        Where to estimate it, (B, ...), in the unit of the messages, whatever :func:`aebook.fit`
+        takes.
     sigma
         Standard deviation of the noise in training, above 0.
 
     Returns
     -------
-    Tensor
-        (B, ...), one over the unit of the messages.
+    Tensor, ndarray or table
+        (B, ...), one over the unit of the messages, of the kind that these came in.
     """
     number("sigma", sigma)
-    return (model.reconstruct(x) - x) / sigma**2
+    if isinstance(x, Tensor):
+        return (model.reconstruct(x) - x) / sigma**2
+    found = in_pieces(model, x, 2048, lambda x: (model.reconstruct(x) - x) / sigma**2)
+    return like(x, found, "x")
 
 
 class Mixture:
@@ -179,7 +185,7 @@ class LinearDenoiser(NamedTuple):
         return x @ self.matrix.to(x).T + self.offset.to(x)
 
 
-def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearDenoiser:
+def linear_denoiser(x: Data, sigma: float, p: int | None = None) -> LinearDenoiser:
     r"""The best linear denoiser, :math:`W = Σ(Σ + σ^2 I)^{-1}` and :math:`b = (I - W)μ`.
 
     It has the data's principal components :math:`u_i` as eigenvectors and shrinks each by
@@ -190,7 +196,7 @@ def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearD
     Parameters
     ----------
     x
-        Clean messages, (n, m), finite.
+        Clean messages, (n, m), whatever :func:`aebook.fit` takes.
     sigma
         Standard deviation of the noise, 0 or more, in the unit of the messages.
     p
@@ -205,7 +211,7 @@ def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearD
     return LinearDenoiser(matrix, mean - matrix @ mean)
 
 
-def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
+def linear_denoising_loss(model: Autoencoder, x: Data, sigma: float) -> float:
     r"""Expected loss of a linear denoiser, :math:`E\|x - Wx - b\|^2 + σ^2\|W\|_F^2`.
 
     This is :math:`E_x E_ε\|x - r(x + σε)\|^2` for r(x) = Wx + b, exactly; no noise is drawn. The
@@ -216,7 +222,7 @@ def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
     model
         An autoencoder of linear layers.
     x
-        Clean messages, (n, m).
+        Clean messages, (n, m), whatever :func:`aebook.fit` takes.
     sigma
         Standard deviation of the noise, 0 or more.
 
@@ -227,6 +233,7 @@ def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
     """
     if sigma != 0:
         number("sigma", sigma)
-    matrix, offset = affine(model, x.shape[1])
-    residual = x.double().cpu() @ (matrix.T - torch.eye(len(matrix))) + offset
+    clean = vectors(x)
+    matrix, offset = affine(model, clean.shape[1])
+    residual = clean @ (matrix.T - torch.eye(len(matrix))) + offset
     return float(residual.square().sum(1).mean() + sigma**2 * matrix.square().sum())

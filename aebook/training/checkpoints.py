@@ -40,6 +40,7 @@ _SCHEMA: dict[str, type | tuple[type, ...]] = {
     "history": dict,
     "best": (dict, type(None)),
     "moving": int,
+    "t": float,
     "random": list,
 }
 
@@ -110,6 +111,8 @@ class Resumable:
         self.best: dict[str, Any] | None = None
         #: The last epoch at whose end settings were not yet those that the run ends with.
         self.moving = 0
+        #: The fraction of training done at the last step.
+        self.t = 0.0
 
     def save(self) -> None:
         """After an epoch: keep the weights if they are the best, and write the checkpoint."""
@@ -131,6 +134,7 @@ class Resumable:
                     "history": asdict(self.history),
                     "best": self.best,
                     "moving": self.moving,
+                    "t": self.t,
                     "random": random,
                 },
             )
@@ -173,7 +177,7 @@ class Resumable:
                 f"the checkpoint {self.path} belongs to another model ({error}): {_ADVICE}"
             ) from error
         self._put(state["objective"])
-        self.best, self.moving = state["best"], state["moving"]
+        self.best, self.moving, self.t = state["best"], state["moving"], state["t"]
         self.history = History(**state["history"])
 
     def exhausted(self) -> bool:

@@ -22,15 +22,18 @@ from torch.optim import Optimizer
 
 from aebook import processes
 from aebook._internal.checks import check_arguments
+from aebook._internal.devices import chosen
 from aebook._internal.files import locked, replaceable
-from aebook._internal.modes import at_rest, evaluating
+from aebook._internal.modes import at_rest, train
 from aebook._internal.randomness import kept, seeded
-from aebook.core import Loss, settings
-from aebook.data import Data, InMemory, Loaded, batched
+from aebook.core import Loss, check_weighable, settings
+from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
+from aebook.inference import evaluating
 from aebook.networks import Standardised
 from aebook.training.checkpoints import Resumable
 from aebook.training.fingerprint import fingerprint
 from aebook.training.history import History, Mean
+from aebook.training.reach import warn_beyond_reach
 from aebook.training.schedules import Schedule, constant, one_cycle
 
 __all__ = ["evaluate", "fit"]
@@ -46,6 +49,7 @@ def fit(
     epochs: int,
     batch_size: int | None = None,
     validation: Data | None = None,
+    sample_weight: Any | None = None,
     lr: float = 1e-2,
     optimizer: Callable[..., Optimizer] = torch.optim.Adam,
     schedule: Schedule | None = None,
@@ -81,21 +85,32 @@ def fit(
         What to minimise, in place. A module around an objective that returns a ``Loss`` too, such
         as :class:`aebook.theory.likelihood.ImportanceWeighted`, will do.
     data
-        Messages: a tensor or array (N, ...), a pair ``(x, target)`` of these, a ``Dataset`` or a
-        ``DataLoader`` of either. Floating point is converted to the type of the weights. Of a
-        memory-mapped array only the batch at hand is read, so it may be larger than memory, as may
-        an ``IterableDataset``. In several processes a ``DataLoader`` needs a
-        ``DistributedSampler``; the other forms are divided here.
+        Messages: a tensor or array (N, ...), a table of numbers, a sparse matrix, a pair
+        ``(x, target)`` of these, which is a tuple, a ``Dataset`` or a ``DataLoader`` of either.
+        Floating point is converted to the type of the weights. Of an array that is read in parts
+        (memory-mapped, or of h5py or zarr) only the batch at hand is read, so it may be larger
+        than memory, as may an ``IterableDataset``. In several processes a ``DataLoader`` needs a
+        ``DistributedSampler``; the other forms are divided here. :func:`aebook.data.batched` has
+        all of it.
     epochs
         Passes over the data, 0 or more.
     batch_size
-        Samples a step, in all processes together, at most N; the default is 64, or N if that is
-        less. The last batch of an epoch may be smaller and counts for as many samples as it has.
-        Where batches are normalised (``nn.BatchNorm1d``) one of a single sample has no variance and
-        joins the one before.
+        Samples a step, in all processes together; more than N are N. The default is 64. The last
+        batch of an epoch may be smaller and counts for as many samples as it has. Where batches are
+        normalised (``nn.BatchNorm1d``) one of a single sample has no variance and joins the one
+        before.
     validation
         Data, in any of the same forms, on which to report the loss after each epoch, in evaluation
-        mode and always with the same noise.
+        mode and always with the same noise. Its samples count alike.
+    sample_weight
+        What each sample counts, (N,), finite, 0 or more and not all 0: the loss is
+        :math:`\sum_n w_n d_n / \sum_n w_n`. That of a batch of B is
+        :math:`\frac1B \sum_n w_n d_n / \bar w`, with the mean weight of the data and not of the
+        batch, so that its gradient is right on average. Whole numbers do, with all data in a
+        batch, what as many copies of the samples would; a common factor does nothing. Penalties
+        that have one value a sample count likewise; those of weights do not, and statistics of a
+        batch (a mean activity, a fitted σ) count each sample once. Not with a ``Dataset`` or a
+        ``DataLoader``.
     lr
         Learning rate, above 0; with a schedule, its largest value.
     optimizer
@@ -153,9 +168,14 @@ def fit(
         If an argument or the data is not as described.
     FloatingPointError
         If a term of the loss stops being finite; the message names it and the epoch.
+    KeyboardInterrupt
+        On Ctrl-C. Whatever ends a run early has the epochs so far as its attribute ``history``, and
+        with ``patience`` the objective then has the weights of the best of them.
 
-    Whatever interrupts a run, Ctrl-C among it, has the epochs so far as its attribute ``history``;
-    with ``patience`` the objective then has the weights of the best of them.
+    Warns
+    -----
+    UserWarning
+        If targets lie where the decoder cannot go: below 0, for one that ends in a sigmoid, say.
 
     Notes
     -----
@@ -183,9 +203,12 @@ def fit(
         raise ValueError("got an objective with no parameter to train")
 
     members = processes.members()
-    home, device, dtype = parameters[0].device, _device(device), parameters[0].dtype
+    home, dtype = parameters[0].device, parameters[0].dtype
+    device = chosen(device, dtype)
     kind = {"dtype": dtype, "device": device}
-    batches = batched(data, batch_size, shuffle=True, default=64, **kind)
+    if sample_weight is not None:
+        check_weighable(objective)
+    batches = batched(data, batch_size, shuffle=True, default=64, weights=sample_weight, **kind)
     held_out = None
     if validation is not None:
         held_out = batched(validation, None, shuffle=False, default=1024, **kind)
@@ -234,10 +257,9 @@ def fit(
                     f"got epochs={epochs}, but the checkpoint {path} has {done} already: ask for "
                     "as many or more, or give another path"
                 )
-            if anneal is not None and done:
-                # settings are those of the last step
-                last = (steps - 1) / steps if steps else 0
-                anneal(objective, (done - 1 + last) / epochs)
+            if anneal is not None:
+                # to what the settings were at the last step
+                anneal(objective, found["t"])
             state.resume(found)
         history = state.history
         # gradients that the caller left behind are not this run's
@@ -245,22 +267,28 @@ def fit(
 
         try:
             with _bar(progress if members.rank == 0 else False, epochs, len(history)) as bar:
+                looked = members.rank > 0
                 for epoch in range(len(history), epochs):
                     if state.exhausted():
                         break
                     started = time.perf_counter()
-                    _train(objective, resting)
+                    train(objective, resting)
                     batches.key = processes.stream_seed(seed, epoch + 1)
                     mean = Mean(epoch)
-                    for step, (x, target) in enumerate(_whole(batches, objective)):
+                    for step, (x, *others) in enumerate(_whole(batches, objective)):
+                        if not looked:
+                            looked = warn_beyond_reach(
+                                objective, batches, x, others[0], stacklevel=4
+                            )
                         t = (epoch + (step / steps if steps else 0)) / epochs
                         for group in optimiser.param_groups:
                             group["lr"] = group["initial_lr"] * float(schedule(t))
                         if anneal is not None:
                             anneal(objective, t)
+                        state.t = t
 
                         with _autocast(device, precision), processes.shared_batch():
-                            loss = run(x, target)
+                            loss = run(x, *others)
                         total = loss.total
                         if members.size > 1:
                             total = total * processes.weight(len(x), device)
@@ -307,14 +335,20 @@ def fit(
 
 
 def evaluate(
-    objective: nn.Module, data: Data, *, batch_size: int | None = None, seed: int = 0
+    objective: nn.Module,
+    data: Data,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    sample_weight: Any | None = None,
 ) -> dict[str, float]:
     """Mean of the loss and of its terms over a data set, in evaluation mode.
 
     Parameters
     ----------
-    objective, data, batch_size
-        As in :func:`fit`; the default batch is 1024 samples.
+    objective, data, batch_size, sample_weight
+        As in :func:`fit`; the default batch is 1024 samples. It is computed where the objective
+        is, on its device.
     seed
         Seed of the corruption's noise, so that two calls agree.
 
@@ -323,11 +357,14 @@ def evaluate(
     dict
         ``"loss"`` and one entry a term.
     """
-    parameter = next(objective.parameters())
-    kind = {"dtype": parameter.dtype, "device": parameter.device}
-    batches = batched(data, batch_size, shuffle=False, default=1024, **kind)
+    check_arguments(seed=seed)
+    if sample_weight is not None:
+        check_weighable(objective)
+    reading: Any = {"shuffle": False, "resident": False, "weights": sample_weight}
+    kind = Form.of(objective)._asdict()
+    batches = batched(data, batch_size, default=1024, **reading, **kind)
     with evaluating(objective):
-        return _evaluate(objective, batches, seed, None)
+        return _evaluate(objective, batches, int(seed), None)
 
 
 def _evaluate(
@@ -337,15 +374,9 @@ def _evaluate(
     mean = Mean(epoch)
     # the same noise at every call, and none of it taken from the training's stream
     with torch.no_grad(), seeded(seed, batches.form.device):
-        for x, target in batches:
-            mean.add(objective(x, target), len(x))
+        for x, *others in batches:
+            mean.add(objective(x, *others), len(x))
     return mean.value()
-
-
-def _train(objective: nn.Module, resting: dict[nn.Module, bool]) -> None:
-    objective.train()
-    for module, flag in resting.items():
-        module.training = flag
 
 
 @contextlib.contextmanager
@@ -361,27 +392,22 @@ def _final(objective: Any, anneal: Callable[[Any, float], None]) -> Iterator[boo
             now[name].copy_(value)
 
 
-def _whole(
-    batches: InMemory | Loaded, objective: nn.Module
-) -> Iterable[tuple[Tensor, Tensor | None]]:
+def _whole(batches: InMemory | Loaded, objective: nn.Module) -> Iterable[Batch]:
     """Batches that can be normalised: one of a single sample joins the one before.
 
-    Our own layer takes such a batch, and in many processes batches are divided before.
+    Our own layer takes such a batch, and many processes divide theirs before.
     """
     kinds = {type(m) for m in objective.modules() if isinstance(m, _BatchNorm) and m.training}
-    if not kinds - {Standardised} or processes.members().size > 1:
-        return batches
-    return _joined(batches)
+    alone = processes.members().size == 1
+    return _joined(batches) if kinds - {Standardised} and alone else batches
 
 
-def _joined(
-    batches: InMemory | Loaded,
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+def _joined(batches: Iterable[Batch]) -> Iterator[Batch]:
     held = None
     for batch in batches:
         if held is not None and len(batch[0]) == 1:
             pairs = zip(held, batch, strict=True)
-            batch = cast(Any, tuple(b if a is None else torch.cat((a, b)) for a, b in pairs))
+            batch = cast(Batch, tuple(b if a is None else torch.cat((a, b)) for a, b in pairs))
         elif held is not None:
             yield held
         held = batch
@@ -414,17 +440,19 @@ def _options(optimiser: Optimizer) -> list[Any]:
     return [type(optimiser), *groups]
 
 
-def _contents(batches: InMemory | Loaded | None) -> list[Any]:
+def _contents(batches: InMemory | Loaded | None) -> Any:
     """What data are: all of it where it is in memory, else of which kind and size."""
     if isinstance(batches, Loaded):
         return [type(batches.loader.dataset), batches.samples]
-    parts = batches.tensors if isinstance(batches, InMemory) else ()
-    return [
-        part
-        if isinstance(part, Tensor) or issparse(part)
+    if batches is None:
+        return None
+    parts = {"x": batches.x, "target": batches.target, "weight": batches.weight}
+    return {
+        name: part
+        if part is None or isinstance(part, Tensor) or issparse(part)
         else f"{type(part).__name__} {part.dtype} {tuple(part.shape)}"
-        for part in parts
-    ]
+        for name, part in parts.items()
+    }
 
 
 def _compiled(run: nn.Module) -> Callable[..., Loss]:
@@ -449,14 +477,6 @@ def _make(
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 @contextlib.contextmanager

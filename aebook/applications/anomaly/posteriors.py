@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from aebook._internal.checks import check_arguments
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
-from aebook.data import Data
+from aebook.data import Data, like
 from aebook.inference import in_pieces
 from aebook.theory.likelihood import draws, posterior_of
 
@@ -21,9 +21,10 @@ __all__ = ["Shared", "finite", "mean_distance", "with_posterior"]
 class Shared(Posterior):
     """A posterior that draws with the same noise for all messages."""
 
-    def sample(self) -> Tensor:
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw z = μ + σ ε, the same ε for each message."""
-        return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean[:1])
+        noise = torch.empty_like(self.mean[:1]).normal_(generator=generator)
+        return self.mean + (self.log_variance / 2).exp() * noise
 
 
 def with_posterior(
@@ -33,15 +34,15 @@ def with_posterior(
     seed: int,
     chunk: int,
     score: Callable[[Tensor, Posterior], Tensor],
-) -> Tensor:
-    """The same for a function of messages and posteriors, with the seed set for each piece."""
+) -> Any:
+    """Scores from a function of targets and posteriors, with the seed set for each piece."""
     check_arguments(seed=seed)
 
-    def seeded_score(piece: Tensor) -> Tensor:
-        with posterior_of(objective, piece, samples, seed) as q:
-            return finite(score(piece, Shared(*q)))
+    def seeded_score(piece: Tensor, target: Tensor) -> Tensor:
+        with posterior_of(objective, piece, samples, seed, target) as q:
+            return finite(score(target, Shared(*q)))
 
-    return in_pieces(objective, x, chunk, seeded_score)
+    return like(x, in_pieces(objective, x, chunk, seeded_score, targets=True))
 
 
 def finite(scores: Tensor) -> Tensor:

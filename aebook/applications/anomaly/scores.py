@@ -23,6 +23,7 @@ far out that numbers overflow on the way gets the largest number of the precisio
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ from aebook.applications.anomaly.posteriors import (
 )
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
-from aebook.data import Data
+from aebook.data import Data, like
 from aebook.inference import in_pieces
 from aebook.theory.likelihood import weighted_bound
 from aebook.training.schedules import cosine
@@ -56,7 +57,7 @@ __all__ = [
 ]
 
 
-def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) -> Tensor:
+def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) -> Any:
     r"""The distance :math:`d(x', x)` of each message from its reconstruction.
 
     Of any autoencoder. With :func:`aebook.distances.squared_error` it is the squared error, summed
@@ -67,15 +68,17 @@ def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) ->
     objective
         A trained objective: its model reconstructs, its distance compares.
     x
-        Messages, a tensor or array (N, ...), finite.
+        Messages, whatever :func:`aebook.fit` takes; where there are targets, reconstructions are
+        compared with these.
     chunk
         How many messages, or codes of messages, are decoded at once. Memory grows with it; beyond
         the rounding of sums the scores do not depend on it.
 
     Returns
     -------
-    Tensor
-        One value a message, (N,), on the device and in the precision of the weights.
+    Tensor, ndarray or series
+        One value a message, (N,), in the precision of the weights and of the kind that the
+        messages came in, as in :mod:`aebook.inference`.
 
     Raises
     ------
@@ -84,8 +87,8 @@ def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) ->
         a message.
     """
 
-    def score(piece: Tensor) -> Tensor:
-        values = objective.distance(objective.model.reconstruct(piece), piece)
+    def score(piece: Tensor, target: Tensor) -> Tensor:
+        values = objective.distance(objective.model.reconstruct(piece), target)
         if values.shape != (len(piece),):
             raise ValueError(
                 f"the distance gave the shape {tuple(values.shape)} for {len(piece)} messages, "
@@ -93,12 +96,12 @@ def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) ->
             )
         return finite(values)
 
-    return in_pieces(objective, x, chunk, score)
+    return like(x, in_pieces(objective, x, chunk, score, targets=True))
 
 
 def reconstruction_probability(
     objective: Objective, x: Data, samples: int = 32, *, seed: int = 0, chunk: int = 2048
-) -> Tensor:
+) -> Any:
     r"""The negative logarithm :math:`E_{q(z|x)}[-\log p(x|z)]` of the reconstruction probability.
 
     An & Cho 2015 score with :math:`E_q[\log p(x|z)]`, low for anomalies; the sign is turned here.
@@ -118,7 +121,7 @@ def reconstruction_probability(
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,). A density's can be negative.
 
     Raises
@@ -127,15 +130,15 @@ def reconstruction_probability(
         If the code has no posterior, or the distance is no likelihood of such messages.
     """
 
-    def score(piece: Tensor, q: Posterior) -> Tensor:
-        return mean_distance(objective, piece, q, samples, chunk)
+    def score(target: Tensor, q: Posterior) -> Tensor:
+        return mean_distance(objective, target, q, samples, chunk)
 
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
 def negative_elbo(
     objective: Objective, x: Data, samples: int = 32, *, seed: int = 0, chunk: int = 2048
-) -> Tensor:
+) -> Any:
     r"""The bound :math:`E_{q(z|x)}[-\log p(x|z)] + D_{KL}(q(z|x) \| p(z))` on -log p(x), in nats.
 
     For each message by itself it is ``-aebook.variational.elbo(objective, x[n : n + 1], ...)``.
@@ -147,19 +150,19 @@ def negative_elbo(
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,).
     """
 
-    def score(piece: Tensor, q: Posterior) -> Tensor:
-        return mean_distance(objective, piece, q, samples, chunk) + q.kl()
+    def score(target: Tensor, q: Posterior) -> Tensor:
+        return mean_distance(objective, target, q, samples, chunk) + q.kl()
 
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
 def negative_log_likelihood(
     objective: Objective, x: Data, samples: int = 200, *, seed: int = 0, chunk: int = 2048
-) -> Tensor:
+) -> Any:
     r"""The importance-weighted estimate of :math:`-\log p(x)`, in nats.
 
     For each message by itself it is :func:`aebook.theory.likelihood.importance_weighted_bound` with
@@ -174,12 +177,12 @@ def negative_log_likelihood(
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,).
     """
 
-    def score(piece: Tensor, q: Posterior) -> Tensor:
-        return -weighted_bound(objective, q, piece, samples, chunk)
+    def score(target: Tensor, q: Posterior) -> Tensor:
+        return -weighted_bound(objective, q, target, samples, chunk)
 
     return with_posterior(objective, x, samples, seed, chunk, score)
 
@@ -193,7 +196,7 @@ def likelihood_regret(
     samples: int = 32,
     seed: int = 0,
     chunk: int = 2048,
-) -> Tensor:
+) -> Any:
     r"""What the encoder's posterior loses against the best for this message, in nats.
 
     .. math:: \max_{μ, σ} \mathrm{ELBO}_{N(μ, σ^2)}(x) - \mathrm{ELBO}_{q(z|x)}(x)
@@ -218,7 +221,7 @@ def likelihood_regret(
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,), 0 or more.
 
     Raises
@@ -228,23 +231,23 @@ def likelihood_regret(
     """
     check_arguments(steps=steps, lr=lr)
 
-    def bound(piece: Tensor, q: Posterior) -> Tensor:
-        return -mean_distance(objective, piece, q, samples, chunk) - q.kl()
+    def bound(target: Tensor, q: Posterior) -> Tensor:
+        return -mean_distance(objective, target, q, samples, chunk) - q.kl()
 
-    def score(piece: Tensor, q: Posterior) -> Tensor:
-        start = bound(piece, q)
+    def score(target: Tensor, q: Posterior) -> Tensor:
+        start = bound(target, q)
         best = Shared(*(part.clone().requires_grad_() for part in q))
         optimiser = torch.optim.Adam(best, lr=lr)
         for step in range(int(steps)):
             optimiser.param_groups[0]["lr"] = lr * cosine(step / steps)
             with torch.enable_grad():
                 # a sum: no message's gradient depends on another message
-                loss = (mean_distance(objective, piece, best, 1, chunk) + best.kl()).sum()
+                loss = (mean_distance(objective, target, best, 1, chunk) + best.kl()).sum()
             # not backward, which would leave gradients with the weights
             best.mean.grad, best.log_variance.grad = torch.autograd.grad(loss, best)
             optimiser.step()
-        with seeded(seed, piece.device):
-            end = bound(piece, best)
+        with seeded(seed, target.device):
+            end = bound(target, best)
         lost = start.isfinite() & ~end.isfinite()
         if lost.any():
             raise FloatingPointError(
@@ -256,7 +259,7 @@ def likelihood_regret(
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
-def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 2048) -> Tensor:
+def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 2048) -> Any:
     r"""How unusual a code is: :math:`\sqrt{(z - \bar z)^\top Σ^{-1} (z - \bar z)}`.
 
     Mean and covariance are those of the codes of reference messages; the covariance is shrunk
@@ -268,13 +271,13 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
     objective
         A trained objective, of whose model the code is taken; a posterior's mean.
     x, chunk
-        As in :func:`reconstruction_error`.
+        As in :func:`reconstruction_error`; targets play no part.
     reference
-        Ordinary messages, (M, ...), usually those of the training; two or more.
+        Ordinary messages, (M, ...), usually those of the training; two or more, in any form.
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,), 0 or more.
     """
 
@@ -291,7 +294,8 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
         )
     squared = LedoitWolf().fit(usual).mahalanobis(codes(x))
     weight = next(objective.model.parameters())
-    return torch.as_tensor(squared).sqrt().to(weight.device, weight.dtype)
+    home = x.device if isinstance(x, Tensor) else "cpu"
+    return like(x, torch.as_tensor(squared).sqrt().to(home, weight.dtype))
 
 
 def threshold(

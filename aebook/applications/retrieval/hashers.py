@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn import utils
@@ -31,6 +30,7 @@ from aebook._internal.checks import as_array, check_arguments, whole
 from aebook.applications.retrieval.codes import pack
 from aebook.bottlenecks import Binary
 from aebook.core import Autoencoder
+from aebook.data import Data, vectors
 from aebook.inference import in_pieces
 from aebook.theory.linear import principal_components
 
@@ -57,8 +57,8 @@ class SemanticHasher:
         :class:`aebook.bottlenecks.Binary` bottleneck h is what the bottleneck takes, for any other
         the code itself.
     x
-        The collection, (N, ...), or a good sample of it. As everywhere in this class, a tensor, an
-        array or a sparse matrix.
+        The collection, (N, ...), or a good sample of it. As everywhere in this class, whatever
+        :func:`aebook.fit` takes; targets play no part.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class SemanticHasher:
         The medians, (p,).
     """
 
-    def __init__(self, model: Autoencoder, x: Any) -> None:
+    def __init__(self, model: Autoencoder, x: Data) -> None:
         if not isinstance(model, Autoencoder):
             raise ValueError(
                 f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective "
@@ -75,17 +75,15 @@ class SemanticHasher:
         self.model = model
         self.thresholds = np.median(self._activities(x), axis=0)
 
-    def bits(self, x: Any) -> np.ndarray:
+    def bits(self, x: Data) -> np.ndarray:
         """Bits of messages (N, ...), as booleans (N, p)."""
         return self._activities(x) > self.thresholds
 
-    def encode(self, x: Any) -> np.ndarray:
+    def encode(self, x: Data) -> np.ndarray:
         """Codes of messages (N, ...): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
         return pack(self.bits(x))
 
-    def _activities(self, x: Any) -> np.ndarray:
-        if not issparse(x):
-            x = torch.as_tensor(x).to(next(self.model.parameters()).dtype)
+    def _activities(self, x: Data) -> np.ndarray:
         h = as_array(in_pieces(self.model, x, CHUNK, self._chunk))
         if h.ndim != 2:
             raise ValueError(f"got codes of shape {h.shape}, expected (N, p): flatten them first")
@@ -104,7 +102,7 @@ class LinearHasher(NamedTuple):
     thresholds: np.ndarray
     """t, (p,)."""
 
-    def bits(self, x: ArrayLike) -> np.ndarray:
+    def bits(self, x: Data) -> np.ndarray:
         """Bits of messages (N, m), as booleans (N, p)."""
         x = _matrix(x)
         if x.shape[1] != len(self.directions):
@@ -114,12 +112,12 @@ class LinearHasher(NamedTuple):
             )
         return x @ self.directions > self.thresholds
 
-    def encode(self, x: ArrayLike) -> np.ndarray:
+    def encode(self, x: Data) -> np.ndarray:
         """Codes of messages (N, m): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
         return pack(self.bits(x))
 
 
-def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
+def lsh(x: Data, bits: int, *, seed: int = 0) -> LinearHasher:
     r"""Locality-sensitive hashing: random directions :math:`W_{ij} \sim N(0, 1)`.
 
     Two messages differ in each bit with a probability that is their angle, seen from the mean,
@@ -128,7 +126,8 @@ def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
     Parameters
     ----------
     x
-        The collection, (N, m); thresholds are the projections of its mean.
+        The collection, (N, m), whatever :func:`aebook.fit` takes; thresholds are the projections
+        of its mean.
     bits
         p, 1 or more; more than m will do.
     seed
@@ -139,7 +138,7 @@ def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
-def pca_sign(x: ArrayLike, bits: int) -> LinearHasher:
+def pca_sign(x: Data, bits: int) -> LinearHasher:
     r"""One bit for each principal component: on which side of the mean a message falls.
 
     Parameters
@@ -154,7 +153,7 @@ def pca_sign(x: ArrayLike, bits: int) -> LinearHasher:
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
-def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
+def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
     r"""Iterative quantisation: principal components, rotated to fit the corners of a cube.
 
     :math:`\min_{B, R} \|B - VR\|_F^2` over signs B and rotations R, with V the principal
@@ -236,5 +235,5 @@ def rerank(
     return ordered
 
 
-def _matrix(x: ArrayLike) -> np.ndarray:
-    return check_array(as_array(x), dtype=np.float64, input_name="messages")
+def _matrix(x: Data) -> np.ndarray:
+    return vectors(x).numpy()
