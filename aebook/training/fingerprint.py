@@ -160,12 +160,6 @@ def _module(module: nn.Module) -> Iterator[tuple[str, Any]]:
         # what is frozen was given, and what is trained has been learnt since
         yield name, value
         yield f"{name} is trained", value.requires_grad
-    for name, hooks in {
-        "hooks": module._forward_hooks,
-        "pre-hooks": module._forward_pre_hooks,
-    }.items():
-        if hooks:
-            yield name, list(hooks.values())
     yield from module.named_children()
     yield from _methods(type(module))
 

@@ -232,6 +232,7 @@ def fit(
             made_with = fingerprint(
                 samples=batches.samples,
                 batch_size=batches.batch_size,
+                objective=objective,
                 lr=lr,
                 optimizer=_options(optimiser),
                 schedule=schedule,
@@ -247,7 +248,6 @@ def fit(
                 epochs=None if schedule is constant and anneal is None else epochs,
                 data=_contents(batches),
                 validation=_contents(held_out),
-                objective=objective,
             )
         state = Resumable(objective, optimiser, scaler, device, patience, path, made_with)
         if (found := state.load()) is not None:
@@ -432,9 +432,10 @@ def _alone(path: Path | None) -> Iterator[None]:
 
 
 def _options(optimiser: Optimizer) -> list[Any]:
-    """What an optimiser is, and what it does with which parameters."""
+    """What an optimiser is, and what it does with how many parameters."""
     groups = [
         {name: value for name, value in group.items() if name != "initial_lr"}
+        | {"params": len(group["params"])}
         for group in optimiser.param_groups
     ]
     return [type(optimiser), *groups]
