@@ -219,6 +219,8 @@ def _root(value: Any) -> str:
 
 def _name(value: Any) -> str:
     # not the repr, whose address is another in the next process
-    home, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    name = name or getattr(value, "__name__", type(value).__qualname__)
-    return name if home in (None, "builtins") else f"{home}.{name}"
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    name = str(name or type(value).__qualname__)
+    # a script's own things move to another module when it is imported, and their code is known
+    known = _root(value) in _KNOWN - {"builtins"}
+    return f"{value.__module__}.{name}" if known else name
