@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, overload
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import checked
 
 __all__ = [
     "PrecisionRecall",
@@ -23,7 +25,8 @@ __all__ = [
 ]
 
 
-def fvu(reconstruction: Tensor, target: Tensor) -> float:
+@checked
+def fvu(reconstruction: ArrayLike, target: ArrayLike) -> float:
     r"""Fraction of variance unexplained, :math:`\sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`.
 
     Parameters
@@ -36,18 +39,19 @@ def fvu(reconstruction: Tensor, target: Tensor) -> float:
     float
         0 for a perfect copy, 1 for the mean of the targets; more for anything worse.
     """
-    if reconstruction.shape != target.shape or len(target) < 2:
+    y, x = _tensor(reconstruction).double(), _tensor(target).double()
+    if y.shape != x.shape or x.dim() == 0 or len(x) < 2 or not (y - x).isfinite().all():
         raise ValueError(
-            f"got shapes {tuple(reconstruction.shape)} and {tuple(target.shape)}, expected the "
-            "same with two samples or more"
+            f"got shapes {tuple(y.shape)} and {tuple(x.shape)}, expected the same with two samples "
+            "or more, all finite"
         )
-    x = target.double()
     variance = (x - x.mean(0)).square().sum()
     if variance == 0:
         raise ValueError("got targets that are all the same, expected some variance to explain")
-    return float((x - reconstruction).square().sum() / variance)
+    return float((x - y).square().sum() / variance)
 
 
+@checked
 def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     r"""Peak signal-to-noise ratio of one image, :math:`-10 \log_{10} \frac1m \|x' - x\|^2`, in dB.
 
@@ -82,12 +86,14 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
-def l0(codes: Tensor) -> float:
+@checked
+def l0(codes: ArrayLike) -> float:
     r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p)."""
     return float((_matrix(codes) != 0).sum(1).double().mean())
 
 
-def dead_units(codes: Tensor) -> int:
+@checked
+def dead_units(codes: ArrayLike) -> int:
     r"""Units that no sample activates, :math:`\#\{j : z_{nj} = 0 \text{ for all } n\}`.
 
     Parameters
@@ -99,12 +105,22 @@ def dead_units(codes: Tensor) -> int:
     return int((_matrix(codes) == 0).all(0).sum())
 
 
-def _matrix(codes: Tensor) -> Tensor:
-    if codes.dim() != 2 or len(codes) == 0:
-        raise ValueError(f"got codes of shape {tuple(codes.shape)}, expected (N, p) with N > 0")
-    return codes
+def _tensor(values: ArrayLike) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    return torch.tensor(np.ascontiguousarray(as_array(values)))
 
 
+def _matrix(codes: ArrayLike) -> Tensor:
+    z = _tensor(codes)
+    if z.dim() != 2 or len(z) == 0 or not z.isfinite().all():
+        raise ValueError(
+            f"got codes of shape {tuple(z.shape)}, expected (N, p) with N > 0, all finite"
+        )
+    return z
+
+
+@checked
 def precision_at_k(
     relevant: NDArray[Any] | Tensor, k: int, distances: NDArray[Any] | Tensor | None = None
 ) -> float:
@@ -130,15 +146,7 @@ def precision_at_k(
         From 0 to 1. A query without relevant entries counts, as 0.
     """
     relevant, distances = _rankings(relevant, distances)
-    if (
-        isinstance(k, bool)
-        or not isinstance(k, int | np.integer)
-        or not 1 <= k <= relevant.shape[1]
-    ):
-        raise ValueError(
-            f"got k={k!r} for {relevant.shape[1]} ranked entries, expected a whole number from 1 "
-            f"to {relevant.shape[1]}"
-        )
+    k = whole("k", k, most=relevant.shape[1])
     if distances is None:
         return float(relevant[:, :k].mean())
     last = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
@@ -149,6 +157,7 @@ def precision_at_k(
     return float(hits.mean() / k)
 
 
+@checked
 def mean_average_precision(
     relevant: NDArray[Any] | Tensor,
     distances: NDArray[Any] | Tensor | None = None,
@@ -216,6 +225,7 @@ class PrecisionRecall(NamedTuple):
     """The share of queries that find anything within the radius."""
 
 
+@checked
 def precision_recall(
     distances: NDArray[Any] | Tensor, relevant: NDArray[Any] | Tensor
 ) -> PrecisionRecall:

@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.contract import checked, taken
 from aebook.corruptions import masking
 from aebook.data import Data, like, vectors
 from aebook.inference import in_pieces
@@ -56,6 +57,7 @@ class Interval(NamedTuple):
     """Upper end."""
 
 
+@checked
 def time_split(
     times: ArrayLike, shares: Sequence[float] = (0.6, 0.2, 0.2), *, gap: float = 0.0
 ) -> list[NDArray[np.int64]]:
@@ -100,11 +102,13 @@ def time_split(
     if not all(map(len, parts)):
         raise ValueError(
             f"got {len(times)} posts for shares={parted.tolist()} and gap={gap}, which leaves "
-            f"parts of {[len(part) for part in parts]}: give more posts or a smaller gap"
+            f"parts of {[len(part) for part in parts]}, expected none of 0: give more posts or a "
+            "smaller gap"
         )
     return parts
 
 
+@checked
 def running_median(
     values: ArrayLike, times: ArrayLike, n: int, *, delay: float = 0.0
 ) -> NDArray[np.float64]:
@@ -147,6 +151,7 @@ def running_median(
     return medians
 
 
+@checked
 def stacked_features(
     x: Data,
     widths: Sequence[int] = (64, 32),
@@ -216,6 +221,7 @@ def stacked_features(
     return encode
 
 
+@checked
 def block_bootstrap(
     metric: Callable[..., float],
     *arrays: ArrayLike,
@@ -253,7 +259,7 @@ def block_bootstrap(
     Interval
         The metric of the arrays themselves, and the ends.
     """
-    values = [as_array(array) for array in arrays]
+    values = [np.atleast_1d(as_array(array)) for array in arrays]
     check_arguments(block=block, samples=samples, seed=seed)
     if not values or len({len(array) for array in values}) != 1:
         raise ValueError(
@@ -270,7 +276,7 @@ def block_bootstrap(
     for _ in range(int(samples)):
         starts = rng.integers(size, size=-(-size // int(block)))
         rows = ((starts[:, None] + np.arange(int(block))) % size).ravel()[:size]
-        drawn.append(metric(*(array[rows] for array in values)))
+        drawn.append(taken("what metric gave", metric(*(array[rows] for array in values)), float))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(metric(*values)), float(low), float(high))
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from aebook._internal import sealed
+from aebook._internal.contract import checked
 from aebook.core import Objective
 from aebook.storage import architecture
 
@@ -33,6 +34,7 @@ __all__ = ["load", "save"]
 FORMAT = 1
 
 
+@checked
 def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model to a file, whole or not at all.
 
@@ -76,6 +78,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     sealed.write(path, "model", FORMAT, description, found)
 
 
+@checked
 def load(
     path: str | os.PathLike[str],
     parts: Mapping[str, nn.Module] | None = None,

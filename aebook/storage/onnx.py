@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aebook._internal.checks import need
+from aebook._internal.contract import checked
 from aebook._internal.files import replace
 from aebook.bottlenecks import TopK
 from aebook.core import Autoencoder
@@ -27,6 +28,7 @@ __all__ = ["export"]
 TOLERANCE = 1e-5
 
 
+@checked
 def export(
     model: Autoencoder,
     x: Tensor,

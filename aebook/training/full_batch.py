@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
 from aebook._internal.devices import chosen, moved
 from aebook._internal.modes import at_rest, train
 from aebook.data import Data, gathered
@@ -18,6 +19,7 @@ from aebook.training.history import History, Mean
 __all__ = ["lbfgs"]
 
 
+@checked
 def lbfgs(
     objective: nn.Module,
     data: Data,

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective
 from aebook.data import Data, Form, batched
 from aebook.distances import squared_error
@@ -26,6 +27,7 @@ from aebook.training.loop import fit
 __all__ = ["layerwise"]
 
 
+@checked
 def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) -> list[History]:
     r"""Train the layers of an objective in pairs, outermost first, in place (Bengio et al. 2007).
 

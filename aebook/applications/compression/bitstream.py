@@ -34,6 +34,7 @@ import torch
 from numpy.typing import NDArray
 
 from aebook._internal.checks import as_array, need
+from aebook._internal.contract import checked
 from aebook.applications.compression.transform import STRIDE, Quantiser
 from aebook.core import Autoencoder
 
@@ -67,6 +68,7 @@ class Codec:
         Without constriction: ``pip install "aebook[compression]"``.
     """
 
+    @checked
     def __init__(self, model: Autoencoder) -> None:
         if not isinstance(model, Autoencoder) or not isinstance(model.bottleneck, Quantiser):
             raise ValueError(
@@ -90,6 +92,7 @@ class Codec:
         #: What tells this model's bytes from those of another.
         self.fingerprint = digest.digest()[:4]
 
+    @checked
     def compress(self, image: NDArray[np.uint8]) -> bytes:
         """The bytes of an image.
 
@@ -113,6 +116,7 @@ class Codec:
         content = self.fingerprint + shape + words
         return _MAGIC + struct.pack("<I", zlib.crc32(content)) + content
 
+    @checked
     def decompress(self, data: bytes) -> NDArray[np.uint8]:
         """The image that bytes of :meth:`compress` stand for.
 
@@ -161,11 +165,15 @@ class Codec:
             raise ValueError(f"got {type(data).__name__}, expected the bytes of Codec.compress")
         data = bytes(data)
         if data[:3] != _MAGIC[:3]:
-            raise ValueError("the bytes are not of Codec.compress: get the right ones")
+            raise ValueError(
+                "got bytes that are not of Codec.compress: expected those that it made"
+            )
         if data[3:4] != _MAGIC[3:]:
-            raise ValueError("the bytes are of another version of the format, or altered")
+            raise ValueError(
+                "got bytes of another version of the format, or altered, expected this one's"
+            )
         if len(data) < 12 or struct.unpack("<I", data[4:8])[0] != zlib.crc32(data[8:]):
-            raise ValueError("the bytes were truncated or altered: get them again")
+            raise ValueError("got bytes cut short or altered, expected all: get them again")
         if data[8:12] != self.fingerprint:
             raise ValueError(
                 f"the bytes are of the model {data[8:12].hex()}, and this is "
@@ -181,6 +189,7 @@ class Codec:
         return shape, np.frombuffer(rest, "<u4").astype(np.uint32)
 
 
+@checked
 def tables(prior: Quantiser) -> tuple[NDArray[np.int64], list[NDArray[np.uint32]]]:
     r"""The priors in whole numbers, :math:`\max(1, [2^{20} p(z)])`, the same in every process.
 

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebook._internal.checks import number, one_of, whole
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective, Pass
 
 __all__ = [
@@ -80,6 +81,7 @@ class Quantiser(nn.Module):
         ``"mixed"`` prices z itself.
     """
 
+    @checked
     def __init__(self, channels: int, kind: Literal["mixed", "noise"] = "mixed") -> None:
         super().__init__()
         one_of("kind", kind, ("mixed", "noise"))
@@ -128,7 +130,10 @@ class Quantiser(nn.Module):
         """Set the priors to the means and deviations of encoder outputs (B, C, H, W)."""
         each = h.transpose(0, 1).flatten(1)
         if not each.isfinite().all():
-            raise ValueError("got codes with NaN or infinite values: clean the photographs first")
+            raise ValueError(
+                "got codes with NaN or infinite values, expected finite ones: clean the "
+                "photographs first"
+            )
         self.means.copy_(each.mean(1, keepdim=True).expand_as(self.means))
         # a logistic of scale s has the deviation 1.8 s; the three lie around that of the data
         deviation = each.std(1, keepdim=True).clamp_min(0.05)
@@ -162,6 +167,7 @@ def _check_quantiser(model: Autoencoder) -> None:
 rate.check = _check_quantiser  # pyright: ignore[reportFunctionMemberAccess]
 
 
+@checked
 def slope(step: float) -> float:
     r"""The price of a bit that makes steps of size Δ the best: :math:`λ = Δ^2 \ln 2 / 6`.
 
@@ -174,7 +180,7 @@ def slope(step: float) -> float:
     step
         Δ, in the unit of the message.
     """
-    return math.log(2) / 6 * step**2
+    return math.log(2) / 6 * number("step", step) ** 2
 
 
 class Analysis(nn.Module):
@@ -200,6 +206,7 @@ class Analysis(nn.Module):
     #: See :func:`aebook.core.settings`.
     settings = ("step",)
 
+    @checked
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
@@ -254,6 +261,7 @@ class Synthesis(nn.Module):
     #: See :func:`aebook.core.settings`.
     settings = ("step",)
 
+    @checked
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
@@ -285,6 +293,7 @@ class Synthesis(nn.Module):
         return self.blocks(c + self.residual(c)) / _GAIN
 
 
+@checked
 def transform_coder(
     step: float,
     photographs: Tensor | None = None,

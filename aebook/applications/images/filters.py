@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from aebook._internal.checks import as_array, need, number
+from aebook._internal.contract import checked
 
 __all__ = [
     "as_image",
@@ -36,6 +37,7 @@ __all__ = [
 Image = NDArray[np.float64]
 
 
+@checked
 def as_image(image: ArrayLike, name: str = "image") -> Image:
     """An image as an array (H, W) or (H, W, C) in double precision, if it is one.
 
@@ -62,6 +64,7 @@ def as_image(image: ArrayLike, name: str = "image") -> Image:
     return values.astype(np.float64)
 
 
+@checked
 def gaussian(noisy: ArrayLike, width: float) -> Image:
     r"""The mean of the neighbours with weights :math:`e^{-\|i-j\|^2 / 2w^2}`.
 
@@ -77,6 +80,7 @@ def gaussian(noisy: ArrayLike, width: float) -> Image:
     return ndimage.gaussian_filter(image, spread)
 
 
+@checked
 def median(noisy: ArrayLike, size: int) -> Image:
     """The median of a square of neighbours.
 
@@ -91,6 +95,7 @@ def median(noisy: ArrayLike, size: int) -> Image:
     return ndimage.median_filter(image, _square(image, size))
 
 
+@checked
 def switching_median(noisy: ArrayLike, size: int) -> Image:
     """A median that knows salt and pepper: damaged pixels are 0 or 1, all others stay.
 
@@ -120,6 +125,7 @@ def switching_median(noisy: ArrayLike, size: int) -> Image:
     return restored
 
 
+@checked
 def wavelet(noisy: ArrayLike, sigma: float) -> Image:
     r"""Small wavelet coefficients shrunk to zero, averaged over shifts of the image.
 
@@ -145,6 +151,7 @@ def wavelet(noisy: ArrayLike, sigma: float) -> Image:
     return np.mean(back, axis=0)
 
 
+@checked
 def total_variation(noisy: ArrayLike, weight: float) -> Image:
     r"""The u that minimises :math:`\frac12\|u - y\|^2 + w \sum_i \|\nabla u_i\|`.
 
@@ -164,6 +171,7 @@ def total_variation(noisy: ArrayLike, weight: float) -> Image:
     )
 
 
+@checked
 def non_local_means(noisy: ArrayLike, sigma: float) -> Image:
     r"""The mean of pixels whose surroundings look alike, wherever near by they are.
 
@@ -186,6 +194,7 @@ def non_local_means(noisy: ArrayLike, sigma: float) -> Image:
     )
 
 
+@checked
 def bm3d(noisy: ArrayLike, sigma: float) -> Image:
     """Groups of similar patches, stacked and filtered together in three dimensions.
 

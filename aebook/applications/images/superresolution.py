@@ -23,12 +23,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.contract import checked
 from aebook.applications.images.restoration import passing_on
 from aebook.core import Autoencoder
 
 __all__ = ["consistent", "coupled", "downsample", "upsample", "upscaler"]
 
 
+@checked
 def downsample(x: ArrayLike, factor: int = 2) -> Tensor:
     r"""The means of blocks, :math:`(Ax)_{ij} = \frac{1}{r^2} \sum_{0 \le a, b < r} x_{ri+a, rj+b}`.
 
@@ -53,6 +55,7 @@ def downsample(x: ArrayLike, factor: int = 2) -> Tensor:
     return blocks.mean((-3, -1))
 
 
+@checked
 def upsample(
     y: ArrayLike,
     factor: int = 2,
@@ -91,6 +94,7 @@ def upsample(
     return torch.from_numpy(np.stack(large)).reshape(*y.shape[:-2], height, width).to(y)
 
 
+@checked
 def consistent(x: ArrayLike, y: ArrayLike) -> Tensor:
     r"""The image nearest to x whose block means are y: :math:`x + r^2 A^\top(y - Ax)`.
 
@@ -115,6 +119,7 @@ def consistent(x: ArrayLike, y: ArrayLike) -> Tensor:
     return x + upsample(y.to(x) - downsample(x, factor), factor, "nearest")
 
 
+@checked
 def upscaler(channels: int = 1, width: int = 24, depth: int = 3, factor: int = 2) -> Autoencoder:
     r"""A convolutional autoencoder from images to images r times as large, of any size.
 
@@ -139,6 +144,7 @@ def upscaler(channels: int = 1, width: int = 24, depth: int = 3, factor: int = 2
     return Autoencoder(nn.Sequential(*layers[:half]), decoder)
 
 
+@checked
 def coupled(low: Autoencoder, high: Autoencoder, link: nn.Module) -> Autoencoder:
     r"""Two autoencoders and a map between their codes: :math:`x' = D_H(f(b_L(E_L(y))))`.
 
@@ -155,12 +161,6 @@ def coupled(low: Autoencoder, high: Autoencoder, link: nn.Module) -> Autoencoder
     link
         From codes of the one to codes of the other, for instance ``nn.Linear(p, q)``.
     """
-    for part in (low, high):
-        if not isinstance(part, Autoencoder):
-            raise ValueError(
-                f"got a {type(part).__name__}, expected an Autoencoder: for an objective give "
-                "objective.model"
-            )
     return Autoencoder(nn.Sequential(low.encoder, low.bottleneck, link), high.decoder)
 
 
@@ -170,4 +170,6 @@ def _images(x: ArrayLike) -> Tensor:
         raise ValueError(f"got images of shape {tuple(x.shape)}, expected (..., H, W)")
     if not x.is_floating_point():
         raise ValueError(f"got images of {x.dtype}, expected floating point: use x / 255")
+    if not x.numel() or not x.isfinite().all():
+        raise ValueError(f"got images of shape {tuple(x.shape)}, expected one or more, all finite")
     return x

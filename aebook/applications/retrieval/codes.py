@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import checked
 from aebook._internal.files import replace
 
 __all__ = ["Neighbours", "hamming_distances", "pack", "unpack"]
@@ -33,6 +34,7 @@ class Neighbours(NamedTuple):
     """Of the entries, in the same shape."""
 
 
+@checked
 def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     r"""Bytes :math:`\sum_{i<8} 2^i b_{8j+i}` of the bits b.
 
@@ -56,6 +58,7 @@ def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     return np.packbits(bits, axis=1, bitorder="little")
 
 
+@checked
 def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
     r"""The bits of packed codes, :math:`b_{8j+i}` from byte j: what :func:`pack` was given.
 
@@ -75,6 +78,7 @@ def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
     return np.unpackbits(codes, axis=1, count=bits, bitorder="little").astype(bool)
 
 
+@checked
 def hamming_distances(
     queries: NDArray[np.uint8] | Tensor, codes: NDArray[np.uint8] | Tensor
 ) -> NDArray[np.int32]:

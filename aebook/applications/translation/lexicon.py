@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from aebook._internal.checks import whole
+from aebook._internal.contract import checked
 
 __all__ = ["Lexicon", "Memory", "Recalled"]
 
@@ -53,6 +54,7 @@ class Lexicon:
         For each word of the source the word for it and its probability.
     """
 
+    @checked
     def __init__(
         self, sources: Sequence[str], targets: Sequence[str], *, iterations: int = 10
     ) -> None:
@@ -87,6 +89,7 @@ class Lexicon:
             if word != NOTHING
         }
 
+    @checked
     def translate(self, texts: Sequence[str]) -> list[str]:
         """Translate each word; the first letter is a capital where it was one."""
         translated = []
@@ -120,6 +123,7 @@ class Memory:
         N texts each; the second of each pair translates the first.
     """
 
+    @checked
     def __init__(self, sources: Sequence[str], targets: Sequence[str]) -> None:
         _check_pairs(sources, targets)
         self.sources, self.targets = list(sources), list(targets)
@@ -128,6 +132,7 @@ class Memory:
         )
         self._known = self._weigh.fit_transform(self.sources)
 
+    @checked
     def translate(self, texts: Sequence[str]) -> Recalled:
         """The nearest known text of each, of equals the first, and its translation."""
         cosine = (self._weigh.transform(texts) @ self._known.T).toarray()

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from aebook._internal.checks import need, whole
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
 from aebook.recurrent import END, PADDING, Decoder, Encoder
@@ -53,9 +54,10 @@ class Vocabulary:
         Most symbols, 4 or more. If it is less than there are characters, the rarest are unknown.
     """
 
+    @checked
     def __init__(self, texts: Sequence[str], size: int = 1000) -> None:
         texts = _checked(texts)
-        size = whole("size", size, least=4)
+        size = whole("size", size, least=4, most=2**24)
         tokenizers = need("tokenizers", "tokenizers", "translation")
         before = tokenizers.pre_tokenizers
         self._pieces = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="[unknown]"))
@@ -73,10 +75,12 @@ class Vocabulary:
     def __len__(self) -> int:
         return self._pieces.get_vocab_size()
 
+    @checked
     def pieces(self, text: str) -> list[str]:
         """The symbols of a text, written out; ``▁`` is the space before a word."""
         return self._pieces.encode(text).tokens
 
+    @checked
     def encode(self, texts: Sequence[str], *, reverse: bool = False) -> Tensor:
         """Symbols of N texts, int64 (N, T): each text, the end, and padding up to the longest.
 
@@ -95,8 +99,14 @@ class Vocabulary:
             given[: len(row) + 1] = torch.tensor([*row, END])
         return symbols
 
+    @checked
     def decode(self, symbols: Tensor) -> list[str]:
         """The texts of symbols (N, T), each up to its end; unknown ones are left out."""
+        if symbols.dim() != 2 or symbols.dtype != torch.int64:
+            raise ValueError(
+                f"got symbols of shape {tuple(symbols.shape)} and {symbols.dtype}, expected int64, "
+                "(N, T)"
+            )
         texts = []
         for row in symbols.tolist():
             row = row[: row.index(END)] if END in row else row
@@ -129,6 +139,7 @@ class Translator:
         The :class:`aebook.Autoencoder`, from messages of the source to messages of the target.
     """
 
+    @checked
     def __init__(
         self,
         source: Vocabulary,
@@ -160,6 +171,7 @@ class Translator:
                 )
         self.model = model
 
+    @checked
     def objective(self, hide: float = 0.0) -> Objective:
         r"""What to minimise: :math:`-\sum_t \log p(y_t | E(T(x)), y_{<t})`, in nats a text.
 
@@ -174,6 +186,7 @@ class Translator:
         corruption = partial(_hidden, share=hide) if hide else None
         return Objective(self.model, corruption, partial(categorical, ignore=PADDING))
 
+    @checked
     def batches(
         self, sources: Sequence[str], targets: Sequence[str], *, size: int = 64
     ) -> DataLoader:
@@ -195,6 +208,7 @@ class Translator:
         order = _ByLength(lengths, size)
         return DataLoader(TensorDataset(x, y), batch_sampler=order, collate_fn=_trimmed)
 
+    @checked
     @torch.no_grad()
     def translate(self, texts: Sequence[str], beam: int = 1) -> list[str]:
         """Translate N texts, each on its own.
@@ -235,6 +249,7 @@ class Scores(NamedTuple):
     """The version and the settings of BLEU, without which its number says little (Post 2018)."""
 
 
+@checked
 def scores(
     translations: Sequence[str], references: Sequence[str], *, chinese: bool = False
 ) -> Scores:
