@@ -32,6 +32,7 @@ __all__ = [
     "Pass",
     "Penalty",
     "averaged",
+    "check_objective",
     "check_weighable",
     "layers",
     "settings",
@@ -282,7 +283,10 @@ def averaged(term: Tensor, weight: Tensor | None = None) -> Tensor:
     weight
         What each sample counts, (B,), with mean 1 over the data; the default is 1.
     """
-    return (term if weight is None or not term.dim() else weight * term).mean()
+    if weight is None:
+        return term.mean()
+    tensors(weight=weight)
+    return (weight * term if term.dim() else term).mean()
 
 
 def check_weighable(objective: nn.Module) -> None:
@@ -297,6 +301,21 @@ def check_weighable(objective: nn.Module) -> None:
         raise ValueError(
             f"got sample_weight with a {type(objective).__name__}, expected an objective with "
             "forward(x, target, weight): average its terms by aebook.core.averaged(term, weight)"
+        )
+
+
+def check_objective(objective: nn.Module) -> None:
+    """Refuse a model where an objective is meant.
+
+    Parameters
+    ----------
+    objective
+        What :func:`aebook.fit` takes.
+    """
+    if isinstance(objective, Autoencoder):
+        raise ValueError(
+            "got an Autoencoder, expected an Objective, which says what it is trained for: "
+            "aebook.Objective(model)"
         )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import INTEGERS, number, tensors
+from aebook._internal.checks import INTEGERS, number, tensors, whole
 from aebook._internal.contract import checked
 from aebook.processes import average
 
@@ -150,6 +150,14 @@ def categorical(reconstruction: Tensor, target: Tensor, *, ignore: int | None = 
     Tensor
         (B,), at least 0.
     """
+    tensors(reconstruction=reconstruction, target=target)
+    if ignore is not None and not torch.compiler.is_compiling():
+        ignore = whole("ignore", ignore, least=-(2**31))
+    if not reconstruction.is_floating_point() or target.is_complex():
+        raise ValueError(
+            f"got logits of {reconstruction.dtype} and a target of {target.dtype}, expected "
+            "floating point, and class numbers or probabilities"
+        )
     log_p = reconstruction.log_softmax(-1)
     if target.is_floating_point():
         _check_shapes(reconstruction, target)

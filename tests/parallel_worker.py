@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 
 import aebook
 from aebook import processes, variants
-from aebook.bottlenecks import Gaussian
+from aebook.bottlenecks import Gaussian, Posterior
 from aebook.recurrent import PADDING, Decoder, Encoder
 from aebook.training import checkpoints
 
@@ -32,6 +32,10 @@ def repeatable(like, **options):
 
 def gaussian_noise(like, **options):
     return (like.detach() * 1e3 + 0.1).sin()
+
+
+def sample(posterior, generator=None):
+    return posterior.mean + (posterior.log_variance / 2).exp() * gaussian_noise(posterior.mean)
 
 
 def recurrent():
@@ -102,12 +106,13 @@ def one_step(name):
 
 def without_chance(function, *arguments):
     """Call with noise that does not depend on how a batch is divided."""
-    before = torch.randn_like, torch.rand_like
+    before = torch.randn_like, torch.rand_like, Posterior.sample
     torch.randn_like, torch.rand_like = gaussian_noise, repeatable
+    Posterior.sample = sample
     try:
         return function(*arguments)
     finally:
-        torch.randn_like, torch.rand_like = before
+        torch.randn_like, torch.rand_like, Posterior.sample = before
 
 
 def gathered(value):

@@ -35,7 +35,7 @@ from aebook._internal.checks import (
     whole,
     whole_numbers,
 )
-from aebook._internal.contract import checked
+from aebook._internal.contract import checked, taken
 from aebook._internal.devices import chosen, moved
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
@@ -152,6 +152,7 @@ class RBM(nn.Module):
             Where states are drawn from; None: PyTorch's global generator.
         """
         rows(v, *self.weight.shape[1:], self.weight.dtype)
+        taken("generator", generator, torch.Generator | None)
         for _ in range(whole("steps", steps, least=0)):
             h = units.sample(self.hidden_mean(v), self.hidden_units, generator)
             v = units.sample(self.visible_mean(h), self.visible_units, generator)

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked
 from aebook._internal.devices import chosen, moved
+<<<<<<< HEAD
 from aebook._internal.modes import at_rest, train
+=======
+from aebook.core import check_objective
+>>>>>>> wt-matrix
 from aebook.data import Data, gathered
 from aebook.training.history import History, Mean
 
@@ -57,10 +61,11 @@ def lbfgs(
     UserWarning
         If the iterations ran out first.
     """
+    check_objective(objective)
     check_arguments(iterations=iterations, tolerance=tolerance)
     parameters = [p for p in objective.parameters() if p.requires_grad]
     if not parameters:
-        raise ValueError("got an objective with no parameter to train")
+        raise ValueError("got an objective with no parameter to train, expected one or more")
     dtype = parameters[0].dtype
     with moved(objective, chosen(device, dtype)):
         x, target = gathered(data, dtype=dtype, device=parameters[0].device)

@@ -64,6 +64,7 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
     if "checkpoint" in options:
         raise ValueError("got a checkpoint, expected none: each pair is a run of its own")
     model = objective.model
+    _check_data(objective, data)
     up, down = model.encoder, model.decoder
     if not (isinstance(up, Chain) and isinstance(down, Chain) and len(up) == len(down)):
         raise ValueError(
@@ -89,6 +90,14 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
     return histories
 
 
+def _check_data(objective: Objective, data: Data) -> None:
+    """Let the network refuse what does not fit it."""
+    form: Any = Form.of(objective)._asdict()
+    one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
+    with evaluating(objective), torch.no_grad():
+        objective.model.encoder(next(iter(one))[0][:1])
+
+
 def _check_mirrored(pair: Objective, data: Data, k: int) -> None:
     form: Any = Form.of(pair)._asdict()
     one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
@@ -98,6 +107,7 @@ def _check_mirrored(pair: Objective, data: Data, k: int) -> None:
     expected = (x if target is None else target).shape
     if probe.shape[1:] != expected[1:]:
         raise ValueError(
-            f"the decoder's layer for encoder layer {k + 1} returns {tuple(probe.shape[1:])}, "
-            f"expected the {tuple(expected[1:])} that went in: mirror the encoder"
+            f"got a decoder whose layer for encoder layer {k + 1} returns "
+            f"{tuple(probe.shape[1:])}, expected the {tuple(expected[1:])} that went in: mirror "
+            "the encoder"
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from aebook._internal.checks import shown
 from aebook.core import Loss
 from aebook.processes import gather
 
@@ -103,6 +104,10 @@ class Mean:
 
     def add(self, loss: Loss, samples: int) -> None:
         """Add the loss of a batch of so many samples."""
+        if not hasattr(loss, "total"):
+            raise ValueError(
+                f"got {shown('loss', loss)}, expected an objective that gives an aebook.Loss"
+            )
         if loss.total.is_cpu:
             # read at once: kept, the small numbers would lie between the large blocks that a step
             # frees, and the next step not fit in there

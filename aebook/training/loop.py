@@ -22,13 +22,19 @@ from torch.optim import Optimizer
 
 from aebook import processes
 from aebook._internal.checks import check_arguments
-from aebook._internal.contract import checked
+from aebook._internal.contract import checked, taken
 from aebook._internal.devices import chosen
+<<<<<<< HEAD
 from aebook._internal.files import locked, replaceable
 from aebook._internal.modes import at_rest, train
 from aebook._internal.randomness import kept, seeded
 from aebook.core import Loss, check_weighable, settings
 from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
+=======
+from aebook._internal.randomness import seeded
+from aebook.core import Loss, check_objective, check_weighable
+from aebook.data import Data, Form, InMemory, Loaded, batched
+>>>>>>> wt-matrix
 from aebook.inference import evaluating
 from aebook.networks import Standardised
 from aebook.training.checkpoints import Resumable
@@ -201,10 +207,11 @@ def fit(
     clip = None if clip is None else float(clip)
     patience = None if patience is None else int(patience)
     if patience is not None and validation is None:
-        raise ValueError("got patience without validation data, which it watches: give both")
+        raise ValueError("got patience alone, expected validation data too, which it watches")
+    check_objective(objective)
     parameters = [p for p in objective.parameters() if p.requires_grad]
     if not parameters:
-        raise ValueError("got an objective with no parameter to train")
+        raise ValueError("got an objective with no parameter to train, expected one or more")
 
     members = processes.members()
     home, dtype = parameters[0].device, parameters[0].dtype
@@ -224,6 +231,7 @@ def fit(
     noise = processes.stream_seed(seed, members.rank)
     with _alone(path), _on(objective, device, home), seeded(noise, device):
         optimiser = _make(optimizer, parameters, lr, device)
+        taken("what schedule gave", schedule(0.0), float)
         # float16 has too few exponents for gradients; they are scaled up and back down
         scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         run = objective
@@ -362,6 +370,7 @@ def evaluate(
     dict
         ``"loss"`` and one entry a term.
     """
+    check_objective(objective)
     check_arguments(seed=seed)
     if sample_weight is not None:
         check_weighable(objective)
@@ -479,7 +488,7 @@ def _make(
     # one kernel for all parameters, where there is one
     fused = optimizer in (torch.optim.Adam, torch.optim.AdamW) and device.type in ("cpu", "cuda")
     options: dict[str, Any] = {"fused": True} if fused else {}
-    made = optimizer(parameters, lr=lr, **options)
+    made = taken("what optimizer gave", optimizer(parameters, lr=lr, **options), Optimizer)
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made

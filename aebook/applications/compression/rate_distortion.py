@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, PPoly
 
-from aebook._internal.checks import as_array, shown
+from aebook._internal.checks import as_array, one_of, shown
 from aebook._internal.contract import checked
 from aebook.metrics import psnr
 
@@ -69,6 +69,9 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
     """
     from PIL import Image
 
+    Image.init()
+    one_of("format", format.upper(), tuple(Image.SAVE))
+
     def compress(image: NDArray[np.uint8]) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, format, **options)
@@ -94,11 +97,13 @@ def curve(image: NDArray[np.uint8], codecs: list[Any]) -> Curve:
         Pairs of functions as :func:`pillow` makes them, or objects with methods ``compress`` and
         ``decompress`` such as :class:`aebook.applications.compression.bitstream.Codec`.
     """
-    if _picture(image).dtype != np.uint8:
-        raise ValueError(f"got an image of {image.dtype}, expected uint8")
+    if _picture(image).dtype != np.uint8 or image.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"got an image of shape {image.shape} and {image.dtype}, expected uint8, grey or RGB"
+        )
     points = []
     for codec in codecs:
-        if not (isinstance(codec, tuple) or hasattr(codec, "compress")):
+        if not (isinstance(codec, tuple) or hasattr(codec, "decompress")):
             raise ValueError(
                 f"got {shown('codec', codec)}, expected a pair of functions or a Codec: pillow "
                 "makes the one"

@@ -129,9 +129,9 @@ class Quantiser(nn.Module):
     def start(self, h: Tensor) -> None:
         """Set the priors to the means and deviations of encoder outputs (B, C, H, W)."""
         each = h.transpose(0, 1).flatten(1)
-        if not each.isfinite().all():
+        if not each.numel() or not each.isfinite().all():
             raise ValueError(
-                "got codes with NaN or infinite values, expected finite ones: clean the "
+                "got no codes, or NaN or infinite ones, expected finite ones: clean the "
                 "photographs first"
             )
         self.means.copy_(each.mean(1, keepdim=True).expand_as(self.means))

@@ -205,14 +205,18 @@ def bm3d(noisy: ArrayLike, sigma: float) -> Image:
     Parameters
     ----------
     noisy
-        One image, at least 8 × 8. A colour image is filtered in a colour space of luminance and
+        One image, at least 8 × 9. A colour image is filtered in a colour space of luminance and
         chroma, as in the paper.
     sigma
         Standard deviation of the noise, above 0.
     """
     image, library = as_image(noisy), need("bm3d", "bm3d", "bm3d")
-    if min(image.shape[:2]) < 8:
-        raise ValueError(f"got an image of shape {image.shape}, expected at least 8 × 8 pixels")
+    # on a single patch the library ends the process
+    if min(image.shape[:2]) < 8 or image.shape[:2] == (8, 8):
+        raise ValueError(
+            f"got an image of shape {image.shape}, expected at least 8 × 8 pixels, and more than "
+            "one patch of that size"
+        )
     profile = library.BM3DProfile()
     profile.num_threads = 1
     colour = image.ndim == 3 and image.shape[2] == 3

@@ -135,6 +135,8 @@ class Memory:
     @checked
     def translate(self, texts: Sequence[str]) -> Recalled:
         """The nearest known text of each, of equals the first, and its translation."""
+        if not len(texts):
+            raise ValueError("got no texts, expected one or more")
         cosine = (self._weigh.transform(texts) @ self._known.T).toarray()
         # rounded, so that equals are equal
         nearest = cosine.round(6).argmax(1)
