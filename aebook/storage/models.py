@@ -25,11 +25,7 @@ from torch.nn.parameter import is_lazy
 
 from aebook._internal import sealed
 from aebook._internal.contract import checked
-<<<<<<< HEAD
-=======
 from aebook._internal.devices import named
-from aebook._internal.files import replace
->>>>>>> wt-matrix
 from aebook.core import Objective
 from aebook.storage import architecture
 
@@ -118,13 +114,9 @@ def load(
     OSError
         If there is no such file, or it cannot be read.
     """
-<<<<<<< HEAD
+    device = named(device)
     content = Path(path).read_bytes()
     description, found, theirs = sealed.read(path, "model", FORMAT, content, "get it again")
-=======
-    device = named(device)
-    metadata, found = _read(Path(path))
->>>>>>> wt-matrix
     parts = {} if parts is None else dict(parts)
     for part in parts.values():
         if isinstance(part, nn.Module):

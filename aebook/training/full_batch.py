@@ -12,11 +12,8 @@ from torch import Tensor, nn
 from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked
 from aebook._internal.devices import chosen, moved
-<<<<<<< HEAD
 from aebook._internal.modes import at_rest, train
-=======
 from aebook.core import check_objective
->>>>>>> wt-matrix
 from aebook.data import Data, gathered
 from aebook.training.history import History, Mean
 

@@ -24,17 +24,11 @@ from aebook import processes
 from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked, taken
 from aebook._internal.devices import chosen
-<<<<<<< HEAD
 from aebook._internal.files import locked, replaceable
 from aebook._internal.modes import at_rest, train
 from aebook._internal.randomness import kept, seeded
-from aebook.core import Loss, check_weighable, settings
+from aebook.core import Loss, check_objective, check_weighable, settings
 from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
-=======
-from aebook._internal.randomness import seeded
-from aebook.core import Loss, check_objective, check_weighable
-from aebook.data import Data, Form, InMemory, Loaded, batched
->>>>>>> wt-matrix
 from aebook.inference import evaluating
 from aebook.networks import Standardised
 from aebook.training.checkpoints import Resumable
