@@ -32,6 +32,8 @@ class TopK(nn.Module):
     """
 
     k: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("k",)
 
     @checked
     def __init__(

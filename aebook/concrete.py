@@ -89,6 +89,8 @@ class ConcreteSelector(nn.Module):
     """
 
     temperature: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("temperature",)
 
     @checked
     def __init__(self, m: int, k: int, temperature: float = 10.0) -> None:

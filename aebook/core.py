@@ -35,6 +35,7 @@ __all__ = [
     "check_objective",
     "check_weighable",
     "layers",
+    "settings",
 ]
 
 
@@ -185,8 +186,17 @@ class Objective(nn.Module):
         for part in (distance, *self.penalties.values()):
             if (check := getattr(part, "check", None)) is not None:
                 check(model)
-        # a second objective over a trained model must not put it back into training mode
-        self.train(model.training)
+        # the model stays in the mode that it is in, and so does each of its parts; beside one that
+        # is trained, a distance that learns σ from what it sees learns no more
+        self.training = model.training
+        for child in () if model.training else self.children():
+            if child is not model:
+                child.eval()
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of the buffers that are set and not learnt, the weights λ: see :func:`settings`."""
+        return tuple(f"weight_{name}" for name in self.penalties)
 
     def weight(self, name: str) -> Tensor:
         """The weight λ of the named penalty, a scalar buffer."""
@@ -242,6 +252,25 @@ class Objective(nn.Module):
         """
         terms = {name: averaged(term, weight) for name, term in self.per_sample(x, target).items()}
         return Loss(functools.reduce(operator.add, terms.values()), terms)
+
+
+def settings(network: nn.Module) -> dict[str, Tensor]:
+    """What a person or a schedule sets in a network, by its name in ``network.state_dict()``.
+
+    A weight λ, a temperature τ, the k of top-k, a fixed σ: each module names the buffers of that
+    kind in its attribute ``settings``. All others are learnt, as running statistics are. What is
+    set is never taken from a checkpoint and never brought back by early stopping.
+
+    Parameters
+    ----------
+    network
+        Any module; one of your own may have ``settings`` too, a tuple of names.
+    """
+    return {
+        f"{path}.{name}" if path else name: module.get_buffer(name)
+        for path, module in network.named_modules(remove_duplicate=False)
+        for name in getattr(module, "settings", ())
+    }
 
 
 def averaged(term: Tensor, weight: Tensor | None = None) -> Tensor:

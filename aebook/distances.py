@@ -98,6 +98,11 @@ class Gaussian(nn.Module):
             self.register_buffer("log_sigma", log_sigma)
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """A σ that is fixed is set: see :func:`aebook.core.settings`."""
+        return ("log_sigma",) if self.kind == "fixed" else ()
+
+    @property
     def sigma(self) -> Tensor:
         """The standard deviation σ, a scalar."""
         return self.log_sigma.exp()

@@ -266,17 +266,16 @@ def test_a_resumed_run_ends_with_the_same_weights_and_temperature(tmp_path):
         torch.manual_seed(0)
         return aebook.variants.concrete((6, 4, 2))
 
-    def stop(objective, t):
-        if t >= 0.5:
+    def stop(objective, history):
+        if len(history) == 3:
             raise Interrupted
-        schedule(objective, t)
 
-    options = {"epochs": 6, "batch_size": 10, "checkpoint": tmp_path / "run.pt"}
+    options = {"anneal": schedule, "epochs": 6, "batch_size": 10, "checkpoint": tmp_path / "run.pt"}
     whole, broken, resumed = make(), make(), make()
     aebook.fit(whole, x, epochs=6, batch_size=10, anneal=schedule)
     with pytest.raises(Interrupted):
-        aebook.fit(broken, x, anneal=stop, **options)
-    aebook.fit(resumed, x, anneal=schedule, **options)
+        aebook.fit(broken, x, callback=stop, **options)
+    aebook.fit(resumed, x, **options)
     for mine, theirs in zip(
         resumed.state_dict().values(), whole.state_dict().values(), strict=True
     ):

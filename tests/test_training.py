@@ -400,8 +400,7 @@ def worsening(t):
 def test_patience_stops_in_time_and_restores_the_best_epoch(x, patience, epochs):
     snapshots = []
 
-    def record(objective, t):
-        # the weights at the start of an epoch are those at the end of the one before
+    def record(objective, history):
         snapshots.append(copy.deepcopy(objective))
 
     objective = make()
@@ -414,14 +413,14 @@ def test_patience_stops_in_time_and_restores_the_best_epoch(x, patience, epochs)
         lr=1e-3,
         optimizer=torch.optim.SGD,
         schedule=worsening,
-        anneal=record,
+        callback=record,
         patience=patience,
     )
     # up the gradient the loss rises, down it falls
     assert history.best_epoch == 3
     assert history.validation_loss[2] == min(history.validation_loss)
     assert len(history) == epochs
-    assert same(objective, snapshots[3])
+    assert same(objective, snapshots[2])
     assert aebook.evaluate(objective, x)["loss"] == min(history.validation_loss)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked
 from aebook._internal.devices import chosen, moved
+from aebook._internal.modes import at_rest, train
 from aebook.core import check_objective
 from aebook.data import Data, gathered
 from aebook.training.history import History, Mean
@@ -74,7 +75,7 @@ def _minimise(
     objective: nn.Module, x: Tensor, target: Tensor | None, iterations: int, tolerance: float
 ) -> History:
     parameters = [p for p in objective.parameters() if p.requires_grad]
-    objective.train()
+    train(objective, at_rest(objective))
     optimiser = torch.optim.LBFGS(
         parameters,
         history_size=50,

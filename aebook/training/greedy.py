@@ -49,7 +49,7 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
     **options
         More for :func:`aebook.fit`: ``lr``, ``batch_size``, ``schedule``, ``seed`` and so on. The
         codes of ``validation`` are the validation data of the inner pairs, and they have the batch
-        size of a ``DataLoader``.
+        size of a ``DataLoader``. A ``checkpoint`` is refused: each pair is a run of its own.
 
     Returns
     -------
@@ -61,6 +61,8 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
     ValueError
         If encoder and decoder are not chains of as many layers, or a pair does not fit.
     """
+    if "checkpoint" in options:
+        raise ValueError("got a checkpoint, expected none: each pair is a run of its own")
     model = objective.model
     _check_data(objective, data)
     up, down = model.encoder, model.decoder

@@ -24,7 +24,9 @@ class History:
     terms
         Mean of ``"loss"`` and of each of its terms over the epoch, measured while training.
     validation_terms
-        The same on the validation data at the end of the epoch; empty if there were none.
+        The same on the validation data at the end of the epoch; empty if there were none. With
+        ``patience`` and ``anneal`` it is measured under the final settings, else under those of
+        the epoch.
     learning_rate
         The rate of the last step of the epoch.
     seconds

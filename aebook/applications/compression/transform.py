@@ -203,6 +203,8 @@ class Analysis(nn.Module):
     """
 
     step: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("step",)
 
     @checked
     def __init__(
@@ -256,6 +258,8 @@ class Synthesis(nn.Module):
     """
 
     step: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("step",)
 
     @checked
     def __init__(
