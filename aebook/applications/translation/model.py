@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from aebook._internal.checks import need, whole
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
+from aebook.inference import evaluating
 from aebook.recurrent import END, PADDING, Decoder, Encoder
 
 __all__ = ["Scores", "Translator", "Vocabulary", "scores"]
@@ -212,14 +213,12 @@ class Translator:
         order = (x != PADDING).sum(1).argsort(stable=True)
         write = self.model.decoder if beam == 1 else partial(self.model.decoder.beam, width=beam)
         translated = [""] * len(x)
-        was_training = self.model.training
-        self.model.eval()
-        for rows in order.split(CHUNK):
-            (part,) = _trimmed([(row,) for row in x[rows]])
-            z = self.model.encode(part.to(next(self.model.parameters()).device))
-            for row, text in zip(rows.tolist(), self.target.decode(write(z)), strict=True):
-                translated[row] = text
-        self.model.train(was_training)
+        with evaluating(self.model):
+            for rows in order.split(CHUNK):
+                (part,) = _trimmed([(row,) for row in x[rows]])
+                z = self.model.encode(part.to(next(self.model.parameters()).device))
+                for row, text in zip(rows.tolist(), self.target.decode(write(z)), strict=True):
+                    translated[row] = text
         return translated
 
 
