@@ -322,8 +322,8 @@ class Form(NamedTuple):
         first = int(rows.int().argmax())
         first = first if numbers is None else int(numbers[first])
         raise ValueError(
-            f"{int(rows.sum())} of {len(tensor)} samples have NaN or infinite values, the "
-            f"first is number {first}; expected finite ones: "
+            f"got data of which {int(rows.sum())} of {len(tensor)} samples have NaN or infinite "
+            f"values, the first is number {first}; expected finite ones: "
             "clean the data or fill what is missing first"
         )
 

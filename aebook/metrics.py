@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, check_image, whole
+from aebook._internal.contract import checked
 from aebook.data import Data, messages
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 
+@checked
 def fvu(reconstruction: Data, target: Data) -> float:
     r"""Fraction of variance unexplained, :math:`\sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`.
 
@@ -50,6 +52,7 @@ def fvu(reconstruction: Data, target: Data) -> float:
     return float((x - again).square().sum() / variance)
 
 
+@checked
 def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     r"""Peak signal-to-noise ratio of one image, :math:`-10 \log_{10} \frac1m \|x' - x\|^2`, in dB.
 
@@ -67,10 +70,9 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
         Infinity if they are equal.
     """
     a, b = as_array(restored), as_array(image)
-    if a.shape != b.shape or b.ndim not in (2, 3) or b.size == 0:
-        raise ValueError(
-            f"got images of shapes {a.shape} and {b.shape}, expected the same, (H, W) or (H, W, C)"
-        )
+    check_image("image", b.shape)
+    if a.shape != b.shape:
+        raise ValueError(f"got images of shapes {a.shape} and {b.shape}, expected the same")
     if (a.dtype == np.uint8) != (b.dtype == np.uint8):
         raise ValueError(f"got {a.dtype} and {b.dtype}, expected bytes twice or neither: use / 255")
     peak = 255 if b.dtype == np.uint8 else 1
@@ -84,11 +86,13 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
+@checked
 def l0(codes: Data) -> float:
     r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p)."""
     return float((_matrix(codes) != 0).sum(1).double().mean())
 
 
+@checked
 def dead_units(codes: Data) -> int:
     r"""Units that no sample activates, :math:`\#\{j : z_{nj} = 0 \text{ for all } n\}`.
 
@@ -113,6 +117,7 @@ def _double(values: Data) -> Tensor:
     return messages(values, dtype=torch.float64, device=home).double()
 
 
+@checked
 def precision_at_k(
     relevant: NDArray[Any] | Tensor, k: int, distances: NDArray[Any] | Tensor | None = None
 ) -> float:
@@ -138,15 +143,7 @@ def precision_at_k(
         From 0 to 1. A query without relevant entries counts, as 0.
     """
     relevant, distances = _rankings(relevant, distances)
-    if (
-        isinstance(k, bool)
-        or not isinstance(k, int | np.integer)
-        or not 1 <= k <= relevant.shape[1]
-    ):
-        raise ValueError(
-            f"got k={k!r} for {relevant.shape[1]} ranked entries, expected a whole number from 1 "
-            f"to {relevant.shape[1]}"
-        )
+    k = whole("k", k, most=relevant.shape[1])
     if distances is None:
         return float(relevant[:, :k].mean())
     last = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
@@ -157,6 +154,7 @@ def precision_at_k(
     return float(hits.mean() / k)
 
 
+@checked
 def mean_average_precision(
     relevant: NDArray[Any] | Tensor,
     distances: NDArray[Any] | Tensor | None = None,
@@ -224,6 +222,7 @@ class PrecisionRecall(NamedTuple):
     """The share of queries that find anything within the radius."""
 
 
+@checked
 def precision_recall(
     distances: NDArray[Any] | Tensor, relevant: NDArray[Any] | Tensor
 ) -> PrecisionRecall:
@@ -244,7 +243,8 @@ def precision_recall(
     Parameters
     ----------
     distances
-        (Q, N), whole numbers, 0 or more.
+        (Q, N), whole numbers, 0 or more and less than a million: the result has one entry for each
+        radius up to the largest.
     relevant
         (Q, N), zeros and ones. Queries without any relevant entry are left out.
     """
@@ -253,6 +253,11 @@ def precision_recall(
         raise ValueError(
             f"got distances of type {distances.dtype}, expected whole numbers, 0 or more: for "
             "others there is sklearn.metrics.precision_recall_curve"
+        )
+    if distances.max() >= 10**6:
+        raise ValueError(
+            f"got a distance of {distances.max()}, expected less than a million, as between codes "
+            "of fewer bits: for others there is sklearn.metrics.precision_recall_curve"
         )
     asked, distances = _with_relevant(relevant.sum(axis=1)), distances.astype(np.int64)
     bins = int(distances.max()) + 1

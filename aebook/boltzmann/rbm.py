@@ -26,7 +26,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import check_arguments, one_of, whole, whole_numbers
+from aebook._internal.checks import (
+    check_arguments,
+    number,
+    one_of,
+    rows,
+    tensors,
+    whole,
+    whole_numbers,
+)
+from aebook._internal.contract import checked, taken
 from aebook._internal.devices import chosen, moved
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
@@ -67,6 +76,7 @@ class RBM(nn.Module):
     visible_units: Units
     hidden_units: Units
 
+    @checked
     def __init__(
         self,
         visible: int,
@@ -100,6 +110,10 @@ class RBM(nn.Module):
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """:math:`E(v, h)` of pairs (B, visible) and (B, hidden), as (B,)."""
+        rows(v, self.weight.shape[1], self.weight.dtype)
+        rows(h, len(self.weight), self.weight.dtype)
+        if len(v) != len(h):
+            raise ValueError(f"got {len(v)} visible and {len(h)} hidden states, expected pairs")
         own = units.log_factor(v, self.visible_bias, self.visible_units)
         own = own + units.log_factor(h, self.hidden_bias, self.hidden_units)
         return -own - (F.linear(v, self.weight) * h).sum(-1)
@@ -109,16 +123,19 @@ class RBM(nn.Module):
 
         (B, visible) to (B,); for Gaussian hidden units the sum is an integral.
         """
+        rows(v, self.weight.shape[1], self.weight.dtype)
         inputs = F.linear(v, self.weight)
         own = units.log_factor(v, self.visible_bias, self.visible_units)
         return -own - units.log_sum(inputs, self.hidden_bias, self.hidden_units)
 
     def hidden_mean(self, v: Tensor) -> Tensor:
         r""":math:`E[h | v]`, :math:`σ(Wv + b)` for Bernoulli units; (B, visible) to (B, hidden)."""
+        rows(v, self.weight.shape[1], self.weight.dtype)
         return units.mean(F.linear(v, self.weight, self.hidden_bias), self.hidden_units)
 
     def visible_mean(self, h: Tensor) -> Tensor:
         r""":math:`E[v | h]`, :math:`σ(W^\top h + c)` for Bernoulli units."""
+        rows(h, len(self.weight), self.weight.dtype)
         return units.mean(F.linear(h, self.weight.T, self.visible_bias), self.visible_units)
 
     @torch.no_grad()
@@ -134,7 +151,9 @@ class RBM(nn.Module):
         generator
             Where states are drawn from; None: PyTorch's global generator.
         """
-        for _ in range(steps):
+        rows(v, self.weight.shape[1], self.weight.dtype)
+        taken("generator", generator, torch.Generator | None)
+        for _ in range(whole("steps", steps, least=0)):
             h = units.sample(self.hidden_mean(v), self.hidden_units, generator)
             v = units.sample(self.visible_mean(h), self.visible_units, generator)
         return v
@@ -146,8 +165,10 @@ class RBM(nn.Module):
         ``gibbs(v, k)``, that of contrastive divergence, CD-k (Hinton 2002). The value itself is
         no measure of progress.
         """
+        tensors(negative=negative)
         return self.free_energy(v).mean() - self.free_energy(negative.detach()).mean()
 
+    @checked
     def fit(
         self,
         data: Data,
@@ -193,6 +214,8 @@ class RBM(nn.Module):
             as the model gets better, but is not what is minimised.
         """
         check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
+        number("momentum", momentum, least=0, below=1)
+        number("weight_decay", weight_decay, least=0)
         dtype, device = self.weight.dtype, chosen(device, self.weight.dtype)
         with moved(self, device):
             batches = batched(
@@ -243,8 +266,11 @@ class RBM(nn.Module):
 
     def _check(self, data: Tensor) -> None:
         width = len(self.visible_bias)
-        if data.dim() != 2 or data.shape[1] != width:
-            raise ValueError(f"got data of shape {tuple(data.shape)}, expected (samples, {width})")
+        if data.dim() != 2 or data.shape[1] != width or data.is_complex():
+            raise ValueError(
+                f"got data of shape {tuple(data.shape)} and {data.dtype}, expected "
+                f"(samples, {width}), real"
+            )
         if self.visible_units == "bernoulli" and len(data):
             low, high = (float(value) for value in data.aminmax())
             if low < 0 or high > 1:
@@ -254,6 +280,7 @@ class RBM(nn.Module):
                 )
 
 
+@checked
 def pretrain(
     widths: Sequence[int],
     data: Data,
@@ -286,6 +313,8 @@ def pretrain(
     **options
         More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
     """
+    check_arguments(lr=lr, seed=seed)
+    number("gaussian_lr", gaussian_lr)
     widths = whole_numbers("widths", widths, count=2)
     home = torch.device("cpu")
     if isinstance(data, Tensor) and not data.is_meta:
@@ -308,6 +337,7 @@ def pretrain(
     return stack
 
 
+@checked
 def unroll(stack: Sequence[RBM]) -> Autoencoder:
     r"""The deep autoencoder that passes means up a stack and down again.
 

@@ -21,6 +21,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
 from aebook.data import Data, messages
 
 __all__ = ["IntrinsicDimension", "maximum_likelihood", "two_nn"]
@@ -37,6 +38,7 @@ class IntrinsicDimension(NamedTuple):
     """Points that it is from, without repetitions."""
 
 
+@checked
 def two_nn(x: Data) -> IntrinsicDimension:
     r"""Dimension from two neighbours, :math:`\hat d = n / \sum_i \log(r_{i2} / r_{i1})`.
 
@@ -54,6 +56,7 @@ def two_nn(x: Data) -> IntrinsicDimension:
     return maximum_likelihood(x, 2)
 
 
+@checked
 def maximum_likelihood(x: Data, k: int = 10) -> IntrinsicDimension:
     r"""Dimension from k neighbours, :math:`\hat d = n(k-1) / \sum_i\sum_{j<k} \log(r_{ik}/r_{ij})`.
 

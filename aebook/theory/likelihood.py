@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import whole
+from aebook._internal.checks import number, tensors, whole
+from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
 from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 
+@checked
 def elbo(objective: Objective, x: Data, samples: int = 1, *, seed: int = 0) -> Any:
     r"""Evidence lower bound :math:`E_{q(z|x)}[\log p(x|z)] - D_{KL}(q(z|x) \| p(z))` in nats.
 
@@ -77,6 +79,7 @@ def elbo(objective: Objective, x: Data, samples: int = 1, *, seed: int = 0) -> A
     return _as_given(x, total)
 
 
+@checked
 def importance_weighted_bound(
     objective: Objective, x: Data, samples: int = 1000, *, chunk: int = 2048, seed: int = 0
 ) -> Any:
@@ -123,6 +126,7 @@ class ImportanceWeighted(nn.Module):
         K, 1 or more: codes drawn for each message in each step.
     """
 
+    @checked
     def __init__(self, objective: Objective, samples: int = 5) -> None:
         super().__init__()
         _check(objective, samples)
@@ -141,6 +145,12 @@ class ImportanceWeighted(nn.Module):
         """The loss of a batch: ``"bound"``, negative, and the penalties other than the KL."""
         objective, model = self.objective, self.objective.model
         target = x if target is None else target
+        tensors(x=x, target=target)
+        if target.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"got targets of shape {tuple(target.shape)} for messages of {tuple(x.shape)}, "
+                "expected one each"
+            )
         corrupted = objective.corrupted(x)
         activations = layers(model.encoder, corrupted)
         posterior = model.bottleneck.posterior(activations[-1])
@@ -161,6 +171,7 @@ class ImportanceWeighted(nn.Module):
         return f"samples={self.samples}"
 
 
+@checked
 def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None) -> Tensor:
     r"""Means :math:`D_θ(z)` of p(x|z) for n codes drawn from the prior, :math:`z \sim N(0, I)`.
 
@@ -188,10 +199,11 @@ def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None)
         )
     weight = next(model.decoder.parameters())
     # drawn where the generator is, so that every device sees the same codes
-    z = torch.randn(n, *shape, dtype=weight.dtype, generator=generator)
+    z = torch.randn(whole("n", n), *shape, dtype=weight.dtype, generator=generator)
     return model.decode(z.to(weight.device))
 
 
+@checked
 def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Tensor:
     r"""Decode the straight line between two codes, :math:`D_θ((1 - t)\, E(a) + t\, E(b))`.
 
@@ -221,6 +233,7 @@ def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Ten
     return decoded.unflatten(0, (len(a), steps))
 
 
+@checked
 def active_units(model: Autoencoder, x: Data, threshold: float = 0.01) -> int:
     r"""How many units of the code have :math:`\mathrm{Var}_x(μ_j(x))` above a threshold.
 
@@ -237,7 +250,10 @@ def active_units(model: Autoencoder, x: Data, threshold: float = 0.01) -> int:
         Smallest variance over the messages of a unit that counts; the prior's variance is 1.
     """
     _check_bottleneck(model)
+    number("threshold", threshold, least=0)
     messages, _ = gathered(x, **Form.of(model)._asdict())
+    if len(messages) < 2:
+        raise ValueError(f"got {len(messages)} messages, expected two or more")
     with torch.no_grad():
         mean = model.bottleneck.posterior(model.encoder(messages)).mean
     return int((mean.var(0) > threshold).sum())
@@ -258,8 +274,9 @@ def posterior_of(
     """
     target = x if target is None else target
     _check(objective, samples)
+    seed = whole("seed", seed, least=0)
     if not x.isfinite().all():
-        raise ValueError("the messages have NaN or infinite values; expected finite ones")
+        raise ValueError("got messages with NaN or infinite values, expected finite ones")
     if objective.distance is bernoulli and not ((target == 0) | (target == 1)).all():
         raise ValueError(
             "got messages with values other than 0 and 1 for the Bernoulli distance, expected "
@@ -270,6 +287,7 @@ def posterior_of(
         yield objective.model.bottleneck.posterior(objective.model.encoder(x))
 
 
+@checked
 def draws(
     objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -294,6 +312,7 @@ def draws(
         yield z, torch.cat([_decoded(objective, *piece)[1] for piece in pieces], dim=1)
 
 
+@checked
 def weighted_bound(
     objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
 ) -> Tensor:

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
 from aebook._internal.devices import chosen, moved
+from aebook._internal.modes import at_rest, train
+from aebook.core import check_objective
 from aebook.data import Data, gathered
 from aebook.training.history import History, Mean
 
 __all__ = ["lbfgs"]
 
 
+@checked
 def lbfgs(
     objective: nn.Module,
     data: Data,
@@ -54,10 +58,11 @@ def lbfgs(
     UserWarning
         If the iterations ran out first.
     """
+    check_objective(objective)
     check_arguments(iterations=iterations, tolerance=tolerance)
     parameters = [p for p in objective.parameters() if p.requires_grad]
     if not parameters:
-        raise ValueError("got an objective with no parameter to train")
+        raise ValueError("got an objective with no parameter to train, expected one or more")
     dtype = parameters[0].dtype
     with moved(objective, chosen(device, dtype)):
         x, target = gathered(data, dtype=dtype, device=parameters[0].device)
@@ -70,7 +75,7 @@ def _minimise(
     objective: nn.Module, x: Tensor, target: Tensor | None, iterations: int, tolerance: float
 ) -> History:
     parameters = [p for p in objective.parameters() if p.requires_grad]
-    objective.train()
+    train(objective, at_rest(objective))
     optimiser = torch.optim.LBFGS(
         parameters,
         history_size=50,

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective
 from aebook.data import Data, Form, batched
 from aebook.distances import squared_error
@@ -26,6 +27,7 @@ from aebook.training.loop import fit
 __all__ = ["layerwise"]
 
 
+@checked
 def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) -> list[History]:
     r"""Train the layers of an objective in pairs, outermost first, in place (Bengio et al. 2007).
 
@@ -47,7 +49,7 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
     **options
         More for :func:`aebook.fit`: ``lr``, ``batch_size``, ``schedule``, ``seed`` and so on. The
         codes of ``validation`` are the validation data of the inner pairs, and they have the batch
-        size of a ``DataLoader``.
+        size of a ``DataLoader``. A ``checkpoint`` is refused: each pair is a run of its own.
 
     Returns
     -------
@@ -59,7 +61,10 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
     ValueError
         If encoder and decoder are not chains of as many layers, or a pair does not fit.
     """
+    if "checkpoint" in options:
+        raise ValueError("got a checkpoint, expected none: each pair is a run of its own")
     model = objective.model
+    _check_data(objective, data)
     up, down = model.encoder, model.decoder
     if not (isinstance(up, Chain) and isinstance(down, Chain) and len(up) == len(down)):
         raise ValueError(
@@ -85,6 +90,14 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
     return histories
 
 
+def _check_data(objective: Objective, data: Data) -> None:
+    """Let the network refuse what does not fit it."""
+    form: Any = Form.of(objective)._asdict()
+    one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
+    with evaluating(objective), torch.no_grad():
+        objective.model.encoder(next(iter(one))[0][:1])
+
+
 def _check_mirrored(encoder: Chain, pair: Objective, data: Data, k: int) -> None:
     form: Any = Form.of(pair)._asdict()
     one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
@@ -97,6 +110,7 @@ def _check_mirrored(encoder: Chain, pair: Objective, data: Data, k: int) -> None
     expected = (x if target is None else target).shape
     if probe.shape[1:] != expected[1:]:
         raise ValueError(
-            f"the decoder's layer for encoder layer {k + 1} returns {tuple(probe.shape[1:])}, "
-            f"expected the {tuple(expected[1:])} that went in: mirror the encoder"
+            f"got a decoder whose layer for encoder layer {k + 1} returns "
+            f"{tuple(probe.shape[1:])}, expected the {tuple(expected[1:])} that went in: mirror "
+            "the encoder"
         )

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from aebook._internal.checks import check_arguments, number, one_of
+from aebook._internal.contract import checked
 from aebook.core import Objective
 from aebook.data import Data, Form, like, messages
 from aebook.inference import in_pieces
@@ -50,6 +51,7 @@ class Decomposition(NamedTuple):
     r"""After each round, :math:`\frac1N (\sum_n \frac12 \|x_n - s_n - x'_n\|^2 + λ\,Ω(S))`."""
 
 
+@checked
 def soft_threshold(s: Tensor, weight: float) -> Tensor:
     r"""The proximal map of :math:`λ\|\cdot\|_1`, :math:`\mathrm{sign}(s) \max(|s| - λ, 0)`.
 
@@ -64,9 +66,11 @@ def soft_threshold(s: Tensor, weight: float) -> Tensor:
         λ, 0 or more, in the unit of ``s``.
     """
     number("weight", weight, least=0)
+    _check_finite(s)
     return s.sign() * (s.abs() - weight).clamp_min(0)
 
 
+@checked
 def group_soft_threshold(
     s: Tensor, weight: float, *, by: Literal["row", "column"] = "row"
 ) -> Tensor:
@@ -86,11 +90,13 @@ def group_soft_threshold(
         entry of all messages.
     """
     number("weight", weight, least=0)
+    _check_finite(s)
     length = _lengths(s, by)
     # a group of length zero stays zero, and 0 / 0 is no number
     return s * (1 - weight / length.clamp_min(torch.finfo(s.dtype).tiny)).clamp_min(0)
 
 
+@checked
 def decompose(
     objective: Objective,
     x: Data,
@@ -164,3 +170,8 @@ def _lengths(s: Tensor, by: str) -> Tensor:
     one_of("by", by, ("row", "column"))
     dims = tuple(range(1, s.dim())) if by == "row" else (0,)
     return torch.linalg.vector_norm(s, dim=dims, keepdim=True)
+
+
+def _check_finite(s: Tensor) -> None:
+    if not s.is_floating_point() or not s.isfinite().all():
+        raise ValueError(f"got s of {s.dtype}, expected floating point, all finite")

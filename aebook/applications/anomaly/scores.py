@@ -32,6 +32,7 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.applications.anomaly.posteriors import (
     Shared,
@@ -57,6 +58,7 @@ __all__ = [
 ]
 
 
+@checked
 def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) -> Any:
     r"""The distance :math:`d(x', x)` of each message from its reconstruction.
 
@@ -99,6 +101,7 @@ def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) ->
     return like(x, in_pieces(objective, x, chunk, score, targets=True))
 
 
+@checked
 def reconstruction_probability(
     objective: Objective, x: Data, samples: int = 32, *, seed: int = 0, chunk: int = 2048
 ) -> Any:
@@ -136,6 +139,7 @@ def reconstruction_probability(
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
+@checked
 def negative_elbo(
     objective: Objective, x: Data, samples: int = 32, *, seed: int = 0, chunk: int = 2048
 ) -> Any:
@@ -160,6 +164,7 @@ def negative_elbo(
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
+@checked
 def negative_log_likelihood(
     objective: Objective, x: Data, samples: int = 200, *, seed: int = 0, chunk: int = 2048
 ) -> Any:
@@ -187,6 +192,7 @@ def negative_log_likelihood(
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
+@checked
 def likelihood_regret(
     objective: Objective,
     x: Data,
@@ -259,6 +265,7 @@ def likelihood_regret(
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
+@checked
 def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 2048) -> Any:
     r"""How unusual a code is: :math:`\sqrt{(z - \bar z)^\top Σ^{-1} (z - \bar z)}`.
 
@@ -298,6 +305,7 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
     return like(x, torch.as_tensor(squared).sqrt().to(home, weight.dtype))
 
 
+@checked
 def threshold(
     scores: ArrayLike, *, contamination: float | None = None, quantile: float | None = None
 ) -> float:

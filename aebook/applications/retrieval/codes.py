@@ -7,6 +7,7 @@ significant first; what is left of the last byte is zero.
 from __future__ import annotations
 
 import io
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import checked
 from aebook._internal.files import replace
 
 __all__ = ["Neighbours", "hamming_distances", "pack", "unpack"]
@@ -33,6 +35,7 @@ class Neighbours(NamedTuple):
     """Of the entries, in the same shape."""
 
 
+@checked
 def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     r"""Bytes :math:`\sum_{i<8} 2^i b_{8j+i}` of the bits b.
 
@@ -56,6 +59,7 @@ def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     return np.packbits(bits, axis=1, bitorder="little")
 
 
+@checked
 def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
     r"""The bits of packed codes, :math:`b_{8j+i}` from byte j: what :func:`pack` was given.
 
@@ -75,6 +79,7 @@ def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
     return np.unpackbits(codes, axis=1, count=bits, bitorder="little").astype(bool)
 
 
+@checked
 def hamming_distances(
     queries: NDArray[np.uint8] | Tensor, codes: NDArray[np.uint8] | Tensor
 ) -> NDArray[np.int32]:
@@ -206,16 +211,17 @@ def read(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.uint8], NDArray[
     Raises
     ------
     ValueError
-        If the file is truncated, altered, or no collection of this version.
+        If the file is truncated, altered, or no collection of this version. Nothing larger than
+        the file is made room for.
     """
     content = Path(path).read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # an array that ends early would be read without a look at the checksum
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile("wrong checksum")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            members = archive.infolist()
+            # nothing is compressed, so no array has memory that the file has not
+            if sum(member.file_size for member in members) > len(content):
+                raise zipfile.BadZipFile("more content than file")
+            found = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
     except Exception as error:
         # what zipfile and numpy raise for bytes that are none of theirs may be anything
         raise ValueError(
@@ -235,3 +241,14 @@ def read(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.uint8], NDArray[
     except ValueError as error:
         raise ValueError(f"{path} is not what aebook writes: {error}") from error
     return bits, codes, ids
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """The array of an ``.npy`` file that has as many bytes as its shape says."""
+    file = io.BytesIO(content)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if min(shape, default=1) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError("another length than its shape says")
+    file.seek(0)
+    return np.load(file, allow_pickle=False)

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from sklearn import utils
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_arguments, whole
+from aebook._internal.checks import as_array, check_arguments, matrix, whole
+from aebook._internal.contract import checked
 from aebook.applications.retrieval.codes import pack
 from aebook.bottlenecks import Binary
 from aebook.core import Autoencoder
@@ -36,8 +36,6 @@ from aebook.theory.linear import principal_components
 
 __all__ = ["LinearHasher", "SemanticHasher", "itq", "lsh", "pca_sign", "rerank"]
 
-# scikit-learn leaves it without types, and a checker would guess them from the defaults
-check_array: Any = utils.check_array
 
 #: Messages encoded at once.
 CHUNK = 4096
@@ -66,6 +64,7 @@ class SemanticHasher:
         The medians, (p,).
     """
 
+    @checked
     def __init__(self, model: Autoencoder, x: Data) -> None:
         if not isinstance(model, Autoencoder):
             raise ValueError(
@@ -75,10 +74,12 @@ class SemanticHasher:
         self.model = model
         self.thresholds = np.median(self._activities(x), axis=0)
 
+    @checked
     def bits(self, x: Data) -> np.ndarray:
         """Bits of messages (N, ...), as booleans (N, p)."""
         return self._activities(x) > self.thresholds
 
+    @checked
     def encode(self, x: Data) -> np.ndarray:
         """Codes of messages (N, ...): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
         return pack(self.bits(x))
@@ -117,6 +118,7 @@ class LinearHasher(NamedTuple):
         return pack(self.bits(x))
 
 
+@checked
 def lsh(x: Data, bits: int, *, seed: int = 0) -> LinearHasher:
     r"""Locality-sensitive hashing: random directions :math:`W_{ij} \sim N(0, 1)`.
 
@@ -134,10 +136,13 @@ def lsh(x: Data, bits: int, *, seed: int = 0) -> LinearHasher:
         Seed of the directions.
     """
     x = _matrix(x)
-    directions = np.random.default_rng(seed).standard_normal((x.shape[1], whole("bits", bits)))
+    directions = np.random.default_rng(whole("seed", seed, least=0)).standard_normal(
+        (x.shape[1], whole("bits", bits))
+    )
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
+@checked
 def pca_sign(x: Data, bits: int) -> LinearHasher:
     r"""One bit for each principal component: on which side of the mean a message falls.
 
@@ -153,6 +158,7 @@ def pca_sign(x: Data, bits: int) -> LinearHasher:
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
+@checked
 def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
     r"""Iterative quantisation: principal components, rotated to fit the corners of a cube.
 
@@ -176,7 +182,8 @@ def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHas
     iterations = whole("iterations", iterations, least=0)
     components = principal_components(x, whole("bits", bits)).components.numpy()
     v = (x - x.mean(0)) @ components
-    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
+    rng = np.random.default_rng(whole("seed", seed, least=0))
+    rotation, _ = np.linalg.qr(rng.standard_normal((bits, bits)))
     for _ in range(int(iterations)):
         signs = np.where(v @ rotation > 0, 1.0, -1.0)
         left, _, right = np.linalg.svd(v.T @ signs)
@@ -185,6 +192,7 @@ def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHas
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
+@checked
 def rerank(
     queries: Any, documents: Any, shortlists: Sequence[ArrayLike], k: int | None = None
 ) -> list[np.ndarray]:
@@ -207,8 +215,8 @@ def rerank(
     list of ndarray
         Row numbers, best first; equals in the order in which they came.
     """
-    queries = check_array(queries, accept_sparse="csr", input_name="queries")
-    documents = check_array(documents, accept_sparse="csr", input_name="documents")
+    queries = matrix("queries", queries)
+    documents = matrix("documents", documents)
     if queries.shape[1] != documents.shape[1]:
         raise ValueError(
             f"got queries of {queries.shape[1]} and documents of {documents.shape[1]} numbers, "
