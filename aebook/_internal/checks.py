@@ -62,7 +62,7 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool | np.bool_)
-        and -LARGEST <= value <= LARGEST
+        and not (isinstance(value, int) and abs(value) > LARGEST)
         and math.isfinite(value)
     )
 
@@ -117,8 +117,9 @@ def tensors(**arguments: Any) -> None:
 
 def matrix(name: str, values: Any, **options: Any) -> Any:
     """A matrix of finite numbers, dense or sparse, as scikit-learn takes it."""
-    from sklearn.utils import check_array
+    from sklearn import utils
 
+    check_array: Any = utils.check_array
     values = as_array(values) if isinstance(values, Tensor) else values
     try:
         return check_array(values, accept_sparse="csr", input_name=name, **options)

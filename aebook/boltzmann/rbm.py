@@ -110,7 +110,7 @@ class RBM(nn.Module):
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """:math:`E(v, h)` of pairs (B, visible) and (B, hidden), as (B,)."""
-        rows(v, *self.weight.shape[1:], self.weight.dtype)
+        rows(v, self.weight.shape[1], self.weight.dtype)
         rows(h, len(self.weight), self.weight.dtype)
         if len(v) != len(h):
             raise ValueError(f"got {len(v)} visible and {len(h)} hidden states, expected pairs")
@@ -123,14 +123,14 @@ class RBM(nn.Module):
 
         (B, visible) to (B,); for Gaussian hidden units the sum is an integral.
         """
-        rows(v, *self.weight.shape[1:], self.weight.dtype)
+        rows(v, self.weight.shape[1], self.weight.dtype)
         inputs = F.linear(v, self.weight)
         own = units.log_factor(v, self.visible_bias, self.visible_units)
         return -own - units.log_sum(inputs, self.hidden_bias, self.hidden_units)
 
     def hidden_mean(self, v: Tensor) -> Tensor:
         r""":math:`E[h | v]`, :math:`σ(Wv + b)` for Bernoulli units; (B, visible) to (B, hidden)."""
-        rows(v, *self.weight.shape[1:], self.weight.dtype)
+        rows(v, self.weight.shape[1], self.weight.dtype)
         return units.mean(F.linear(v, self.weight, self.hidden_bias), self.hidden_units)
 
     def visible_mean(self, h: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class RBM(nn.Module):
         generator
             Where states are drawn from; None: PyTorch's global generator.
         """
-        rows(v, *self.weight.shape[1:], self.weight.dtype)
+        rows(v, self.weight.shape[1], self.weight.dtype)
         taken("generator", generator, torch.Generator | None)
         for _ in range(whole("steps", steps, least=0)):
             h = units.sample(self.hidden_mean(v), self.hidden_units, generator)
