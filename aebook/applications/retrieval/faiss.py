@@ -13,8 +13,6 @@ from torch import Tensor
 from aebook._internal.checks import need, one_of
 from aebook.applications.retrieval.codes import (
     Neighbours,
-    check_bits,
-    check_codes,
     check_ids,
     check_k,
     check_radius,
@@ -24,6 +22,7 @@ from aebook.applications.retrieval.codes import (
     write,
 )
 from aebook.applications.retrieval.scan import split
+from aebook.hashing import check_bits, check_codes
 
 __all__ = ["FaissIndex"]
 
