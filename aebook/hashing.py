@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from aebook._internal.checks import as_array, whole
 from aebook.bottlenecks import Binary
 from aebook.core import Autoencoder
 from aebook.inference import in_pieces
+from aebook.metrics import threshold
 
 __all__ = ["SemanticHasher", "check_bits", "check_codes", "pack", "unpack"]
 
@@ -42,6 +43,8 @@ class SemanticHasher:
     x
         The collection, (N, ...), or a good sample of it. As everywhere in this class, a tensor, an
         array or a sparse matrix.
+    sample_weight
+        How many messages each of x stands for, (N,); only their ratios matter.
 
     Attributes
     ----------
@@ -49,14 +52,19 @@ class SemanticHasher:
         The medians, (p,).
     """
 
-    def __init__(self, model: Autoencoder, x: Any) -> None:
+    def __init__(self, model: Autoencoder, x: Any, sample_weight: ArrayLike | None = None) -> None:
         if not isinstance(model, Autoencoder):
             raise ValueError(
                 f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective "
                 "give objective.model"
             )
         self.model = model
-        self.thresholds = np.median(self._activities(x), axis=0)
+        h = self._activities(x)
+        if sample_weight is None:
+            self.thresholds = np.median(h, axis=0)
+        else:
+            half = {"quantile": 0.5, "interpolate": True, "sample_weight": sample_weight}
+            self.thresholds = np.array([threshold(unit, **half) for unit in h.T])
 
     def bits(self, x: Any) -> np.ndarray:
         """Bits of messages (N, ...), as booleans (N, p)."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, check_weights
 
 __all__ = [
     "PrecisionRecall",
@@ -150,12 +150,7 @@ def threshold(
     n, order = len(values), np.argsort(values)
     ranks = np.arange(1, n + 1)
     if sample_weight is not None:
-        w = as_array(sample_weight)
-        if w.shape != (n,) or not (np.isfinite(w).all() and w.min() >= 0 and w.max() > 0):
-            raise ValueError(
-                f"got sample_weight of shape {w.shape} for {n} scores, expected one finite number "
-                "each, 0 or more, not all 0"
-            )
+        w = check_weights(sample_weight, n)
         ranks = np.cumsum(w[order] / w.mean())
     if contamination is not None and quantile is None:
         if not 0 <= contamination < 1:

@@ -14,7 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_array", "check_arguments", "need", "number", "one_of", "whole", "whole_numbers"]
+__all__ = [
+    "as_array",
+    "check_arguments",
+    "check_weights",
+    "need",
+    "number",
+    "one_of",
+    "whole",
+    "whole_numbers",
+]
 
 
 def as_array(values: Any) -> NDArray[Any]:
@@ -44,10 +53,12 @@ def whole_numbers(name: str, values: Any, count: int) -> tuple[int, ...]:
     return checked
 
 
-def number(name: str, value: Any, least: float | None = None) -> float:
+def number(name: str, value: Any, least: float | None = None, below: float | None = None) -> float:
     """A finite number as a float: ``least`` or more, or, without it, above 0."""
-    if not _is_number(value) or (value <= 0 if least is None else value < least):
+    fits = _is_number(value) and (value > 0 if least is None else value >= least)
+    if not fits or (below is not None and value >= below):
         asked = " above 0" if least is None else f", {least} or more"
+        asked += "" if below is None else f" and below {below}"
         raise ValueError(f"got {name}={value!r}, expected a finite number{asked}")
     return float(value)
 
@@ -57,6 +68,22 @@ def one_of(name: str, value: Any, choices: Collection[Any]) -> None:
     if not any(value is choice or value == choice for choice in choices):
         *first, last = map(repr, choices)
         raise ValueError(f"got {name}={value!r}, expected {', '.join(first)} or {last}")
+
+
+def check_weights(sample_weight: Any, samples: int) -> NDArray[np.float64]:
+    """Weights of samples, (N,), float64: finite, 0 or more, not all zero."""
+    try:
+        weights = np.asarray(as_array(sample_weight), dtype=np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    fits = weights.shape == (samples,) and np.isfinite(weights).all()
+    if not (fits and (weights >= 0).all() and (weights > 0).any()):
+        given = f"shape {weights.shape}" if weights.size else f"type {type(sample_weight).__name__}"
+        raise ValueError(
+            f"got sample_weight of {given} for {samples} samples, expected one finite number each, "
+            "0 or more, not all zero"
+        )
+    return weights
 
 
 def check_arguments(**arguments: Any) -> None:
