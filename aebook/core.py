@@ -12,6 +12,7 @@ r"""One equation, one class.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -23,7 +24,16 @@ from torch import Tensor, nn
 
 from aebook.distances import squared_error
 
-__all__ = ["Autoencoder", "Loss", "Objective", "Pass", "Penalty", "layers"]
+__all__ = [
+    "Autoencoder",
+    "Loss",
+    "Objective",
+    "Pass",
+    "Penalty",
+    "averaged",
+    "check_weighable",
+    "layers",
+]
 
 
 class Autoencoder(nn.Module):
@@ -83,7 +93,8 @@ class Autoencoder(nn.Module):
         """Check an input to inference; in evaluation mode, record gradients only if it asks."""
         if not isinstance(given, Tensor):
             raise ValueError(
-                f"got {type(given).__name__}, expected a tensor: use torch.as_tensor(...)"
+                f"got {type(given).__name__}, expected a tensor: aebook.encode(model, data), "
+                "decode and reconstruct take data in any form"
             )
         if self.training:
             return torch.set_grad_enabled(torch.is_grad_enabled())
@@ -190,7 +201,8 @@ class Objective(nn.Module):
 
     def corrupted(self, x: Tensor) -> Tensor:
         """What the encoder sees, T(x)."""
-        return x if self.corruption is None else self.corruption(x)
+        # a copy, for a corruption that works in place would change the target too
+        return x if self.corruption is None else self.corruption(x.clone())
 
     def per_sample(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
         """Every term before it is averaged: name to a tensor of shape (B,), or a scalar.
@@ -217,10 +229,43 @@ class Objective(nn.Module):
                 )
         return terms
 
-    def forward(self, x: Tensor, target: Tensor | None = None) -> Loss:
-        """The loss of a batch: every term averaged over its samples, and their sum."""
-        terms = {name: term.mean() for name, term in self.per_sample(x, target).items()}
+    def forward(
+        self, x: Tensor, target: Tensor | None = None, weight: Tensor | None = None
+    ) -> Loss:
+        """The loss of a batch: every term averaged over its samples, and their sum.
+
+        ``weight`` is what each sample counts, (B,), with mean 1 over the data.
+        """
+        terms = {name: averaged(term, weight) for name, term in self.per_sample(x, target).items()}
         return Loss(functools.reduce(operator.add, terms.values()), terms)
+
+
+def averaged(term: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""The mean of a term over the samples of a batch, :math:`\frac1B \sum_n w_n t_n`.
+
+    Parameters
+    ----------
+    term
+        One value a sample, (B,), or a scalar, which has none to weigh.
+    weight
+        What each sample counts, (B,), with mean 1 over the data; the default is 1.
+    """
+    return (term if weight is None or not term.dim() else weight * term).mean()
+
+
+def check_weighable(objective: nn.Module) -> None:
+    """Refuse weights of samples for an objective whose ``forward`` does not take them.
+
+    Parameters
+    ----------
+    objective
+        What :func:`aebook.fit` takes.
+    """
+    if "weight" not in inspect.signature(objective.forward).parameters:
+        raise ValueError(
+            f"got sample_weight with a {type(objective).__name__}, expected an objective with "
+            "forward(x, target, weight): average its terms by aebook.core.averaged(term, weight)"
+        )
 
 
 def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:

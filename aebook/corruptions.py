@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from aebook._internal.checks import number
+from aebook._internal.checks import INTEGERS, number
 
 __all__ = ["gaussian", "masking", "salt_and_pepper"]
 
@@ -103,8 +103,7 @@ def _uniform(x: Tensor) -> Tensor:
 def _check_floating(x: Tensor) -> None:
     if not x.is_floating_point():
         raise ValueError(
-            f"got messages of dtype {x.dtype} to corrupt, expected floating point: "
-            "for images of bytes, use x.float() / 255"
+            f"got messages of dtype {x.dtype} to corrupt, expected floating point: {INTEGERS}"
         )
 
 

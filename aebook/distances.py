@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, one_of
+from aebook._internal.checks import INTEGERS, number, one_of
 from aebook.processes import average
 
 __all__ = ["Gaussian", "bernoulli", "categorical", "squared_error"]
@@ -169,15 +169,16 @@ def _sum(values: Tensor) -> Tensor:
 
 def _check_shapes(reconstruction: Tensor, target: Tensor) -> None:
     if reconstruction.shape != target.shape:
+        advice = "in a pair (x, target) the second part is what the decoder should give"
+        if not target.is_floating_point():
+            advice += "; leave class labels out, or take distances.categorical"
         raise ValueError(
             f"got a target of shape {tuple(target.shape)} for a reconstruction of shape "
-            f"{tuple(reconstruction.shape)}; expected the same shape. In a pair (x, target) the "
-            "second part is what to reconstruct: leave class labels out"
+            f"{tuple(reconstruction.shape)}; expected the same shape: {advice}"
         )
     if not target.is_floating_point():
         raise ValueError(
-            f"got a target of dtype {target.dtype}, expected floating point: "
-            "for images of bytes, use x.float() / 255"
+            f"got a target of dtype {target.dtype}, expected floating point: {INTEGERS}"
         )
 
 

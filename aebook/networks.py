@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebook import processes
-from aebook._internal.checks import whole, whole_numbers
+from aebook._internal.checks import INTEGERS, whole, whole_numbers
 
 __all__ = ["Chain", "Standardised", "Transposed", "convolutional", "mlp", "tied_decoder"]
 
@@ -81,11 +81,7 @@ class Chain(nn.Sequential):
         # a tied decoder without biases has no parameter of its own
         dtype = next((p.dtype for p in self.parameters()), x.dtype)
         if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
-            advice = (
-                f"use x.to({dtype})"
-                if x.is_floating_point()
-                else "convert it, and divide bytes by 255"
-            )
+            advice = f"use x.to({dtype})" if x.is_floating_point() else INTEGERS
             raise ValueError(
                 f"got a batch of dtype {x.dtype}, expected {dtype}: {advice}"
             ) from None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
+    "INTEGERS",
     "as_array",
     "check_arguments",
     "check_weights",
@@ -24,6 +25,12 @@ __all__ = [
     "whole",
     "whole_numbers",
 ]
+
+#: What to do with integers where numbers are expected.
+INTEGERS = (
+    "of images divide the float by the largest possible value, bytes by 255 and 16 bits by 65535 "
+    "(x.float() / 255); numbers of symbols need an encoder that begins with an nn.Embedding"
+)
 
 
 def as_array(values: Any) -> NDArray[Any]:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from aebook._internal.checks import whole
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass, layers
+from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers
 from aebook.distances import bernoulli, squared_error
+from aebook.inference import evaluating
 from aebook.penalties import kl_to_prior
 
 __all__ = [
@@ -128,7 +129,9 @@ class ImportanceWeighted(nn.Module):
         self.objective, self.samples = objective, int(samples)
         self.divergence = divergences[0]
 
-    def forward(self, x: Tensor, target: Tensor | None = None) -> Loss:
+    def forward(
+        self, x: Tensor, target: Tensor | None = None, weight: Tensor | None = None
+    ) -> Loss:
         """The loss of a batch: ``"bound"``, negative, and the penalties other than the KL."""
         objective, model = self.objective, self.objective.model
         target = x if target is None else target
@@ -139,11 +142,12 @@ class ImportanceWeighted(nn.Module):
         reconstruction, distance = _decoded(objective, z, target)
 
         weights = objective.weight(self.divergence) * posterior.log_ratio(z) - distance
-        terms = {"bound": math.log(self.samples) - weights.logsumexp(0).mean()}
+        # the constant is a sample's as well, but there is no need to weigh what has mean 1
+        terms = {"bound": math.log(self.samples) - averaged(weights.logsumexp(0), weight)}
         seen = Pass(model, x, corrupted, activations, z[0], reconstruction[: len(x)])
         for name, penalty in objective.penalties.items():
             if name != self.divergence:
-                terms[name] = (objective.weight(name) * penalty(seen)).mean()
+                terms[name] = averaged(objective.weight(name) * penalty(seen), weight)
         return Loss(torch.stack(list(terms.values())).sum(), terms)
 
     def extra_repr(self) -> str:
@@ -250,13 +254,8 @@ def posterior_of(objective: Objective, x: Tensor, samples: int, seed: int) -> It
             "binary ones: for any others it is no likelihood. Use (x > 0.5).float() or "
             "torch.bernoulli(x), or train with distances.Gaussian"
         )
-    was = objective.training
-    objective.eval()
-    try:
-        with torch.no_grad(), seeded(seed, x.device):
-            yield objective.model.bottleneck.posterior(objective.model.encoder(x))
-    finally:
-        objective.train(was)
+    with evaluating(objective), torch.no_grad(), seeded(seed, x.device):
+        yield objective.model.bottleneck.posterior(objective.model.encoder(x))
 
 
 def draws(

@@ -18,11 +18,14 @@ from torch.optim import Optimizer
 
 from aebook import processes
 from aebook._internal.checks import check_arguments
+from aebook._internal.devices import chosen
 from aebook._internal.randomness import seeded
-from aebook.core import Loss
-from aebook.data import Data, InMemory, Loaded, batched
+from aebook.core import Loss, check_weighable
+from aebook.data import Data, Form, InMemory, Loaded, batched
+from aebook.inference import evaluating
 from aebook.training.checkpoints import Resumable
 from aebook.training.history import History, Mean
+from aebook.training.reach import warn_beyond_reach
 from aebook.training.schedules import Schedule, constant, one_cycle
 
 __all__ = ["evaluate", "fit"]
@@ -38,6 +41,7 @@ def fit(
     epochs: int,
     batch_size: int | None = None,
     validation: Data | None = None,
+    sample_weight: Any | None = None,
     lr: float = 1e-2,
     optimizer: Callable[..., Optimizer] = torch.optim.Adam,
     schedule: Schedule | None = None,
@@ -67,19 +71,30 @@ def fit(
         What to minimise, in place. A module around an objective that returns a ``Loss`` too, such
         as :class:`aebook.theory.likelihood.ImportanceWeighted`, will do.
     data
-        Messages: a tensor or array (N, ...), a pair ``(x, target)`` of these, a ``Dataset`` or a
-        ``DataLoader`` of either. Floating point is converted to the type of the weights. Of a
-        memory-mapped array only the batch at hand is read, so it may be larger than memory, as may
-        an ``IterableDataset``. In several processes a ``DataLoader`` needs a
-        ``DistributedSampler``; the other forms are divided here.
+        Messages: a tensor or array (N, ...), a table of numbers, a sparse matrix, a pair
+        ``(x, target)`` of these, which is a tuple, a ``Dataset`` or a ``DataLoader`` of either.
+        Floating point is converted to the type of the weights. Of an array that is read in parts
+        (memory-mapped, or of h5py or zarr) only the batch at hand is read, so it may be larger
+        than memory, as may an ``IterableDataset``. In several processes a ``DataLoader`` needs a
+        ``DistributedSampler``; the other forms are divided here. :func:`aebook.data.batched` has
+        all of it.
     epochs
         Passes over the data, 0 or more.
     batch_size
-        Samples a step, in all processes together, at most N; the default is 64, or N if that is
-        less. The last batch of an epoch may be smaller and counts for as many samples as it has.
+        Samples a step, in all processes together; more than N are N. The default is 64. The last
+        batch of an epoch may be smaller and counts for as many samples as it has.
     validation
         Data, in any of the same forms, on which to report the loss after each epoch, in evaluation
-        mode and always with the same noise.
+        mode and always with the same noise. Its samples count alike.
+    sample_weight
+        What each sample counts, (N,), finite, 0 or more and not all 0: the loss is
+        :math:`\sum_n w_n d_n / \sum_n w_n`. That of a batch of B is
+        :math:`\frac1B \sum_n w_n d_n / \bar w`, with the mean weight of the data and not of the
+        batch, so that its gradient is right on average. Whole numbers do, with all data in a
+        batch, what as many copies of the samples would; a common factor does nothing. Penalties
+        that have one value a sample count likewise; those of weights do not, and statistics of a
+        batch (a mean activity, a fitted σ) count each sample once. Not with a ``Dataset`` or a
+        ``DataLoader``.
     lr
         Learning rate, above 0; with a schedule, its largest value.
     optimizer
@@ -127,6 +142,11 @@ def fit(
     FloatingPointError
         If a term of the loss stops being finite; the message names it and the epoch.
 
+    Warns
+    -----
+    UserWarning
+        If targets lie where the decoder cannot go: below 0, for one that ends in a sigmoid, say.
+
     Notes
     -----
     ``lr``, ``schedule`` and ``batch_size`` were chosen together, by the loss on validation data
@@ -153,9 +173,12 @@ def fit(
         raise ValueError("got an objective with no parameter to train")
 
     members = processes.members()
-    home, device, dtype = parameters[0].device, _device(device), parameters[0].dtype
+    home, dtype = parameters[0].device, parameters[0].dtype
+    device = chosen(device, dtype)
     kind = {"dtype": dtype, "device": device}
-    batches = batched(data, batch_size, shuffle=True, default=64, **kind)
+    if sample_weight is not None:
+        check_weighable(objective)
+    batches = batched(data, batch_size, shuffle=True, default=64, weights=sample_weight, **kind)
     held_out = None
     if validation is not None:
         held_out = batched(validation, None, shuffle=False, default=1024, **kind)
@@ -196,6 +219,7 @@ def fit(
         optimiser.zero_grad()
 
         with _bar(progress if members.rank == 0 else False, epochs, len(history)) as bar:
+            looked = members.rank > 0
             for epoch in range(len(history), epochs):
                 if state.exhausted():
                     break
@@ -203,7 +227,9 @@ def fit(
                 objective.train()
                 batches.key = processes.stream_seed(seed, epoch + 1)
                 mean = Mean(epoch)
-                for step, (x, target) in enumerate(batches):
+                for step, (x, *others) in enumerate(batches):
+                    if not looked:
+                        looked = warn_beyond_reach(objective, batches, x, stacklevel=4)
                     t = (epoch + (step / steps if steps else 0)) / epochs
                     for group in optimiser.param_groups:
                         group["lr"] = group["initial_lr"] * float(schedule(t))
@@ -211,7 +237,7 @@ def fit(
                         anneal(objective, t)
 
                     with _autocast(device, precision), processes.shared_batch():
-                        loss = run(x, target)
+                        loss = run(x, *others)
                     total = loss.total
                     if members.size > 1:
                         total = total * processes.weight(len(x), device)
@@ -244,14 +270,20 @@ def fit(
 
 
 def evaluate(
-    objective: nn.Module, data: Data, *, batch_size: int | None = None, seed: int = 0
+    objective: nn.Module,
+    data: Data,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    sample_weight: Any | None = None,
 ) -> dict[str, float]:
     """Mean of the loss and of its terms over a data set, in evaluation mode.
 
     Parameters
     ----------
-    objective, data, batch_size
-        As in :func:`fit`; the default batch is 1024 samples.
+    objective, data, batch_size, sample_weight
+        As in :func:`fit`; the default batch is 1024 samples. It is computed where the objective
+        is, on its device.
     seed
         Seed of the corruption's noise, so that two calls agree.
 
@@ -260,14 +292,14 @@ def evaluate(
     dict
         ``"loss"`` and one entry a term.
     """
-    parameter = next(objective.parameters())
-    kind = {"dtype": parameter.dtype, "device": parameter.device}
-    batches = batched(data, batch_size, shuffle=False, default=1024, **kind)
-    was = objective.training
-    try:
-        return _evaluate(objective, batches, seed, None)
-    finally:
-        objective.train(was)
+    check_arguments(seed=seed)
+    if sample_weight is not None:
+        check_weighable(objective)
+    reading: Any = {"shuffle": False, "resident": False, "weights": sample_weight}
+    kind = Form.of(objective)._asdict()
+    batches = batched(data, batch_size, default=1024, **reading, **kind)
+    with evaluating(objective):
+        return _evaluate(objective, batches, int(seed), None)
 
 
 def _evaluate(
@@ -277,8 +309,8 @@ def _evaluate(
     mean = Mean(epoch)
     # the same noise at every call, and none of it taken from the training's stream
     with torch.no_grad(), seeded(seed, batches.form.device):
-        for x, target in batches:
-            mean.add(objective(x, target), len(x))
+        for x, *others in batches:
+            mean.add(objective(x, *others), len(x))
     return mean.value()
 
 
@@ -304,14 +336,6 @@ def _make(
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 @contextlib.contextmanager
