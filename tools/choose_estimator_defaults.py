@@ -59,7 +59,9 @@ def measure(out: Path) -> list[dict]:
             n = min(2 * len(ordinary) // 3, 20_000)
             options = {"lr": lr, "epochs": epochs, "early_stopping": stop, "random_state": seed}
             detector = AutoencoderDetector(novelty=False, device="cpu", **options).fit(x[:n])
-            errors, odd = -detector.score_samples(x[n:]), -detector.score_samples(outliers)
+            errors, odd = -detector.score_samples(x[n:]), outliers[:, 0]
+            if len(outliers):
+                odd = -detector.score_samples(outliers)
             truth = np.repeat([0, 1], [len(errors), len(odd)])
             found.append(
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any, Literal, cast
 
@@ -22,7 +23,6 @@ from aebook.estimators.network import (
     Table,
     Weights,
     code_units,
-    held_out,
     hidden_layers,
     make_objective,
     rows,
@@ -32,12 +32,10 @@ from aebook.metrics import threshold
 
 __all__ = ["AutoencoderDetector"]
 
-#: Up to this many samples, each is scored by a network that was trained on others.
-CROSS_FITTED = 5000
-#: Folds of that, and the share held out when there are more samples.
-FOLDS, HELD_OUT = 10, 0.1
-#: Scores of so many samples set the threshold in a stream.
-WINDOW = 1000
+#: The network is trained on all but one of so many parts.
+FOLDS = 10
+#: Scores that are enough to set a threshold by.
+SCORES = 1000
 
 
 def _of_training(detector: AutoencoderDetector) -> bool:
@@ -57,12 +55,13 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
     ``scale=False`` samples may be a sparse matrix.
 
     A network has learnt its own samples by heart, more or less, and reconstructs new ones worse,
-    the ordinary ones too. So the threshold is taken from scores of samples by networks that were
-    not trained on them. With up to 5,000 samples these are ten networks, each trained on nine
-    tenths and scoring the tenth, before the one that is kept is trained on all; with more, a tenth
-    is held out from all training. A new sample that is like those of ``fit`` then has the same
-    chance as they had to be called an outlier (Vovk, Gammerman & Shafer 2005), but for what the
-    last network gains from the tenth.
+    the ordinary ones too. So it is trained on nine tenths of the samples, and the threshold is
+    taken from scores of the tenth that it has not seen. To these come the other tenths, scored by
+    networks that are trained in the same way on what is left, until there are 1,000 scores: ten
+    networks with up to 1,000 samples, a single one from 10,000 on. A new sample of the same kind
+    has a score of the same distribution, and so the chance that was promised of being called an
+    outlier (Vovk, Gammerman & Shafer 2005; Vovk 2015 for the folds). The network that is kept is
+    not trained on all samples: it would gain a little, and no score would say how much.
 
     Parameters
     ----------
@@ -179,7 +178,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         before = self._errors(x)
         self._pass(x, w)
         if self.novelty:
-            keep = max(WINDOW, len(before))
+            keep = max(SCORES, len(before))
             errors = np.append(self._window[0], before)[-keep:]
             ones = np.ones(len(before)) if w is None else w
             w = np.append(self._window[1], ones)[-keep:]
@@ -189,7 +188,9 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         return self
 
     @available_if(_of_training)
-    def fit_predict(self, X: Samples, y: None = None, **kwargs: Any) -> np.ndarray:
+    def fit_predict(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, X: Samples, y: None = None, **kwargs: Any
+    ) -> np.ndarray:
         """-1 for the outliers among the samples of ``fit``, 1 for all others, (N,)."""
         return super().fit_predict(X, y, **kwargs)
 
@@ -221,28 +222,26 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
     def _unseen(self, x: Table, w: Weights) -> tuple[np.ndarray, Weights]:
         """Train, and score samples by networks that have not seen them: errors and weights."""
         n, c = x.shape[0], self._share()
-        crossed = n <= CROSS_FITTED
-        count = n if crossed else round(HELD_OUT * n)
-        least = 3 if c is None else int(np.ceil(1 / c - 1 - 1e-9))
-        if count < max(least, 2):
-            plural = "" if count == 1 else "s"
+        # two quartiles or one quantile
+        least = 3 if c is None else max(2, math.ceil(1 / c - 1 - 1e-9))
+        if n < least:
             raise ValueError(
-                f"got {count} sample{plural} for contamination={self.contamination!r}, expected at "
-                f"least {max(least, 2)} to set a threshold by: give more, or novelty=False"
+                f"got {n} sample{'s' * (n > 1)} for contamination={self.contamination!r}, expected "
+                f"at least {least} to set a threshold by: give more, or novelty=False"
             )
-        if not crossed:
-            seen, held = held_out(n, HELD_OUT, self._random_state)
-            self._learn(x[seen], rows(w, seen))
-            return self._errors(x[held]), rows(w, held)
-        errors = np.empty(n)
-        folds = KFold(min(FOLDS, n), shuffle=True, random_state=self._seed())
-        for seen, held in folds.split(x):
-            other = clone(self).set_params(random_state=self._seed())
-            other._start()
-            other._learn(x[seen], rows(w, seen))
-            errors[held] = other._errors(x[held])
-        self._learn(x, w)
-        return errors, w
+        parts = KFold(min(FOLDS, n), shuffle=True, random_state=self._seed()).split(x)
+        errors, scored = np.empty(0), np.empty(0, int)
+        for number, (seen, unseen) in enumerate(parts):
+            network = self
+            if number > 0:
+                network = cast(AutoencoderDetector, clone(self))
+                network.set_params(random_state=self._seed())._start()
+            network._learn(x[seen], rows(w, seen))
+            errors = np.append(errors, network._errors(x[unseen]))
+            scored = np.append(scored, unseen)
+            if len(errors) >= max(SCORES, least):
+                break
+        return errors, rows(w, scored)
 
     def _learn(self, x: Table, w: Weights) -> None:
         self._begin(x, w, self._objective)

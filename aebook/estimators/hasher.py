@@ -105,11 +105,13 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
         Warns as :meth:`AutoencoderTransformer.transform` does.
         """
-        return self.hasher_.bits(self._scaled(self._inside(X)))
+        s = self._scaled(self._inside(X))
+        return self.hasher_.bits(s)
 
     def encode(self, X: Samples) -> np.ndarray:
         """The same packed, eight bits a byte, uint8 (N, ⌈p / 8⌉): codes for a ``HammingIndex``."""
-        return self.hasher_.encode(self._scaled(self._inside(X)))
+        s = self._scaled(self._inside(X))
+        return self.hasher_.encode(s)
 
     @property
     def _n_features_out(self) -> int:

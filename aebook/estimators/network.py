@@ -50,8 +50,8 @@ Rows = np.ndarray | None
 FLOATS: Any = (np.float64, np.float32)
 #: Samples that pass through a network at once.
 CHUNK = 4096
-#: With more samples than this, training stops early unless it is told not to.
-LARGE = 10_000
+#: With so many samples or more, training stops early unless it is told not to.
+MANY = 100
 
 ACTIVATIONS = {
     "elu": nn.ELU,
@@ -87,7 +87,7 @@ class NetworkEstimator(BaseEstimator):
     data_min_: np.ndarray
     data_max_: np.ndarray
     #: Steps of training that are wanted where the number of epochs is left open.
-    _steps = 3000
+    _steps = 2000
     # parameters of all
     scale: bool
     epochs: int | Literal["auto"]
@@ -142,7 +142,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _split(self, n: int) -> tuple[Rows, Rows]:
         """Which of N samples to train on, and which to stop early by: None for all, for none."""
-        stops = n > LARGE if self.early_stopping == "auto" else self.early_stopping
+        stops = n >= MANY if self.early_stopping == "auto" else self.early_stopping
         if not stops:
             return None, None
         if n == 1:
@@ -174,12 +174,7 @@ class NetworkEstimator(BaseEstimator):
             return optimiser
 
         n = (data[0] if isinstance(data, tuple) else data).shape[0]
-        auto = self.batch_size == "auto"
-        size = min(n, min(max(32, n // 50), 1024) if auto else int(self.batch_size))
-        if epochs is None:
-            steps = -(-n // size)
-            auto = self.epochs == "auto"
-            epochs = min(max(10, self._steps // steps), 200) if auto else int(self.epochs)
+        size, passes = self._plan(n)
         options: dict[str, Any] = {} if w is None else {"sample_weight": w}
         if validation is not None:
             options |= {"validation": validation, "patience": int(self.n_iter_no_change)}
@@ -189,7 +184,7 @@ class NetworkEstimator(BaseEstimator):
             history = fit(
                 objective,
                 data,
-                epochs=epochs,
+                epochs=passes if epochs is None else epochs,
                 batch_size=size,
                 lr=self.lr,
                 optimizer=adam,
@@ -208,6 +203,17 @@ class NetworkEstimator(BaseEstimator):
             # a pickle from a machine with a GPU can be opened on one without
             moments.update({name: value.cpu() for name, value in moments.items()})
         return history
+
+    def _plan(self, n: int) -> tuple[int, int]:
+        """Batch size and epochs for N samples."""
+        if self.batch_size == "auto":
+            # of about the same size, so that no small one makes a step of its own
+            size = -(-n // max(1, round(n / min(max(32, n // 50), 1024))))
+        else:
+            size = min(n, int(self.batch_size))
+        steps = -(-n // size)
+        auto = min(max(10, self._steps // steps), 100)
+        return size, auto if self.epochs == "auto" else int(self.epochs)
 
     def _seed(self) -> int:
         return int(self._random_state.randint(np.iinfo(np.int32).max))

@@ -63,7 +63,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         features of large variance dominate the loss, and training fails on large numbers.
     epochs
         Passes of ``fit`` over the data, 0 or more, or fewer where it stops early. ``"auto"``: as
-        many as make 3,000 steps, from 10 to 200.
+        many as make 2,000 steps, from 10 to 100.
     batch_size
         Samples a step; all of them if there are fewer. The last batch of an epoch may be smaller.
         ``"auto"``: a fiftieth of the samples, from 32 to 1,024.
@@ -72,7 +72,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     early_stopping
         Whether to hold out a share of the samples, stop when the loss on them has not fallen for
         ``n_iter_no_change`` epochs, and return to the weights with which it was lowest. ``"auto"``:
-        with more than 10,000 samples.
+        with 100 samples or more.
     validation_fraction
         The share held out, above 0 and below 1; one sample at least.
     n_iter_no_change
