@@ -251,20 +251,21 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         """The threshold of errors, for new samples or for these."""
         self._window = errors, np.ones(len(errors)) if w is None else w
         self.calibration_scores_ = -errors
-        c = self._share()
+        # of lengths, which are spread more evenly than squares
+        sizes, c = np.sqrt(errors), self._share()
         if c is None:
             method = "linear" if w is None else "inverted_cdf"
-            low, high = np.quantile(np.sqrt(errors), [0.25, 0.75], weights=w, method=method)
-            limit = (high + 1.5 * (high - low)) ** 2
+            low, high = np.quantile(sizes, [0.25, 0.75], weights=w, method=method)
+            limit = high + 1.5 * (high - low)
         elif self.novelty:
             # while there are too few, the largest
-            n = len(errors)
+            n = len(sizes)
             quantile = min(1 - c, n / (n + 1))
-            limit = threshold(errors, quantile=quantile, sample_weight=w, interpolate=True)
+            limit = threshold(sizes, quantile=quantile, sample_weight=w, interpolate=True)
         else:
-            limit = threshold(errors, contamination=c, sample_weight=w)
+            limit = threshold(sizes, contamination=c, sample_weight=w)
         # a hair above: the sample at the limit stays on its side however its error is rounded
-        self.offset_ = -float(limit) * (1 + 1e-9)
+        self.offset_ = -float(limit**2) * (1 + 1e-9)
 
     def _share(self) -> float | None:
         """The share of outliers, or None for the fence."""
