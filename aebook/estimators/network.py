@@ -50,6 +50,8 @@ Rows = np.ndarray | None
 FLOATS: Any = (np.float64, np.float32)
 #: Samples that pass through a network at once.
 CHUNK = 4096
+#: How far outside the range seen, in widths of it, a value is surprising.
+REACH = 5
 #: With so many samples or more, training stops early unless it is told not to.
 MANY = 100
 
@@ -250,8 +252,8 @@ class NetworkEstimator(BaseEstimator):
     def _warn_outside(self, low: np.ndarray, high: np.ndarray, columns: Any = ...) -> None:
         least, most = self.data_min_[columns], self.data_max_[columns]
         # and a hair for what was rounded
-        width = most - least + 1e-6 * np.maximum(np.abs(least), np.abs(most))
-        outside = np.flatnonzero((low < least - width) | (high > most + width))
+        reach = REACH * (most - least) + 1e-6 * np.maximum(np.abs(least), np.abs(most))
+        outside = np.flatnonzero((low < least - reach) | (high > most + reach))
         if not len(outside):
             return
         names = getattr(self, "feature_names_in_", np.arange(len(self.data_min_)))[columns]
@@ -259,10 +261,10 @@ class NetworkEstimator(BaseEstimator):
         named = ", ".join(repr(name) for name in names[outside[:5]].tolist())
         more = f" and {len(outside) - 5} more" if len(outside) > 5 else ""
         warnings.warn(
-            f"columns {named}{more} have values farther outside the range seen in fit than that "
-            f"range is wide: {names[first]!s} was from {least[first]:.4g} to {most[first]:.4g} and "
-            f"is now from {low[first]:.4g} to {high[first]:.4g}; what the network makes of them "
-            "is a guess",
+            f"columns {named}{more} have values outside the range seen in fit, by more than "
+            f"{REACH} times its width: {names[first]!s} was from {least[first]:.4g} to "
+            f"{most[first]:.4g} and is now from {low[first]:.4g} to {high[first]:.4g}; what the "
+            "network makes of them is a guess",
             UserWarning,
             stacklevel=4,
         )

@@ -96,6 +96,14 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         The range of each column in training, (m,).
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
+
+    Notes
+    -----
+    Rate, epochs and early stopping were compared by the errors on held-out samples of three tables
+    of some hundred samples, wines, tumours and diabetes, with three seeds
+    (``tools/choose_estimator_defaults.py``). With a rate of 0.003 and early stopping an error is
+    above the lowest that any setting reached by 5 % on average and 7 % at most; without it by 18 %
+    and 21 % after 200 epochs, 7 % and 8 % after 100.
     """
 
     def __init__(
@@ -170,9 +178,11 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def transform(self, X: Samples) -> np.ndarray:
         """Codes (N, p) of samples (N, m).
 
-        Warns, once a call, of columns with a value farther outside the range seen in training than
-        that range is wide. Hardly any sample of the same kind is: of 20 Gaussian columns seen 20
-        times, one in XXXX.
+        Warns, once a call, of columns with a value outside the range seen in training by more than
+        five times its width, as another unit or a code for what is missing is. Samples of the same
+        kind seldom are: with 20 columns and 1,000 new samples, none of 300 calls warned where
+        columns are Gaussian; with exponential ones 5 % did after 20 samples of training and none
+        after 100. A column that never changed in training must not change.
         """
         x = self._inside(X)
         return self._applied(self.objective_.model.encode, self._scaled(x)).astype(x.dtype)
