@@ -1,7 +1,8 @@
-"""Numbers that describe codes, reconstructions and rankings after training."""
+"""Numbers that describe codes, reconstructions, scores and rankings after training."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, overload
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_image, whole
+from aebook._internal.checks import as_array, check_image, check_weights, whole
 from aebook._internal.contract import checked
 from aebook.data import Data, messages
 
@@ -23,6 +24,7 @@ __all__ = [
     "precision_at_k",
     "precision_recall",
     "psnr",
+    "threshold",
 ]
 
 
@@ -115,6 +117,73 @@ def _matrix(codes: Data) -> Tensor:
 def _double(values: Data) -> Tensor:
     home = values.device if isinstance(values, Tensor) else torch.device("cpu")
     return messages(values, dtype=torch.float64, device=home).double()
+
+
+@checked
+def threshold(
+    scores: ArrayLike,
+    *,
+    contamination: float | None = None,
+    quantile: float | None = None,
+    sample_weight: ArrayLike | None = None,
+    interpolate: bool = False,
+) -> float:
+    r"""The score above which a message is called an anomaly: ``score > threshold(...)``.
+
+    One of two promises is chosen. With n scores in rising order, :math:`s_1 \le … \le s_n`:
+
+    - ``contamination=c``: a share c *of these scores* lies above, as nearly as ties and whole
+      numbers allow from below: :math:`s_{n - \lfloor cn \rfloor}`.
+    - ``quantile=q``: a *new* ordinary message lies above with probability at most 1 - q:
+      :math:`s_{\lceil q(n + 1) \rceil}`. It holds for any distribution, on average over the n
+      scores, if the new message is exchangeable with those scored (Vovk, Gammerman & Shafer 2005).
+      Scores of the training messages are not: the model has seen them. Use messages held out.
+
+    Parameters
+    ----------
+    scores
+        Scores, (n,), finite: a tensor or an array.
+    contamination
+        Share of anomalies among the messages scored, at least 0 and below 1.
+    quantile
+        Share of new ordinary messages to let pass, between 0 and 1; at most n / (n + 1).
+    sample_weight
+        How many messages each score stands for, (n,), 0 or more; only their ratios matter. The
+        k-th in order then has the rank :math:`\sum_{i \le k} w_i` in place of k, w having mean 1.
+    interpolate
+        Go from one rank to the next along a straight line. The share above is then c, or 1 - q, and
+        not the next possible one below it, as nearly as the distribution is straight between two
+        scores; with few scores that is much nearer. The bound on the probability is lost.
+    """
+    values = as_array(scores)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(
+            f"got scores of shape {values.shape}, expected one finite number a message, (n,)"
+        )
+    n, order = len(values), np.argsort(values)
+    ranks = np.arange(1, n + 1)
+    if sample_weight is not None:
+        w = check_weights(sample_weight, n)
+        ranks = np.cumsum(w[order] / w.mean())
+    if contamination is not None and quantile is None:
+        if not 0 <= contamination < 1:
+            raise ValueError(f"got contamination={contamination}, expected 0 or more and below 1")
+        rank = n - contamination * n
+    elif quantile is not None and contamination is None:
+        if not 0 < quantile < 1:
+            raise ValueError(f"got quantile={quantile}, expected a number between 0 and 1")
+        rank = quantile * (n + 1)
+        if rank - 1e-9 > n:
+            raise ValueError(
+                f"got quantile={quantile} for {n} scores, expected at most {n}/{n + 1}: no score "
+                f"of {n} can promise that; give at least {math.ceil(1 / (1 - quantile)) - 1} scores"
+            )
+    else:
+        raise ValueError("got neither or both of contamination and quantile, expected one of them")
+    if interpolate:
+        return float(np.interp(rank, ranks, values[order]))
+    # a hair of rounding must not cost a whole rank: 0.29 · 100 = 28.999…
+    return float(values[order][min(np.searchsorted(ranks, rank - 1e-9), n - 1)])
 
 
 @checked

@@ -103,7 +103,6 @@ GIVEN = {
     "aebook.applications.retrieval.hashers": lambda _: {
         "images": digits(),
         "queries": digits(5),
-        "HammingIndex": aebook.applications.retrieval.HammingIndex,
     },
     "aebook.applications.translation.lexicon": lambda _: pairs(),
     "aebook.applications.translation.model": lambda _: pairs(),

@@ -21,6 +21,7 @@ __all__ = [
     "as_array",
     "check_arguments",
     "check_image",
+    "check_weights",
     "is_number",
     "matrix",
     "need",
@@ -78,7 +79,7 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool | np.bool_)
-        and not (isinstance(value, int) and abs(value) > LARGEST)
+        and not (isinstance(value, int) and abs(cast(float, value)) > LARGEST)
         and math.isfinite(value)
     )
 
@@ -164,6 +165,22 @@ def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:
             f"got a tensor of shape {tuple(x.shape)} and {x.dtype}, expected (B, {width}) and "
             f"{dtype or 'floating point'}"
         )
+
+
+def check_weights(sample_weight: Any, samples: int) -> NDArray[np.float64]:
+    """Weights of samples, (N,), float64: finite, 0 or more, not all zero."""
+    try:
+        weights = np.asarray(as_array(sample_weight), dtype=np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    fits = weights.shape == (samples,) and np.isfinite(weights).all()
+    if not (fits and (weights >= 0).all() and (weights > 0).any()):
+        given = f"shape {weights.shape}" if weights.size else f"type {type(sample_weight).__name__}"
+        raise ValueError(
+            f"got sample_weight of {given} for {samples} samples, expected one finite number each, "
+            "0 or more, not all zero"
+        )
+    return weights
 
 
 def check_arguments(**arguments: Any) -> None:

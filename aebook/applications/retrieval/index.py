@@ -29,21 +29,18 @@ from aebook.applications.retrieval import scan as hamming_scan
 from aebook.applications.retrieval import table
 from aebook.applications.retrieval.codes import (
     Neighbours,
-    check_bits,
-    check_codes,
     check_ids,
     check_k,
     check_radius,
     check_unknown,
     hamming_distances,
     new_ids,
-    pack,
     read,
-    unpack,
     words,
     write,
 )
 from aebook.applications.retrieval.faiss import FaissIndex
+from aebook.hashing import check_bits, check_codes, pack, unpack
 
 __all__ = ["FaissIndex", "HammingIndex", "Neighbours", "hamming_distances", "pack", "unpack"]
 
