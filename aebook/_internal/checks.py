@@ -79,7 +79,7 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool | np.bool_)
-        and not (isinstance(value, int) and abs(cast(float, value)) > LARGEST)
+        and not (isinstance(value, int) and abs(int(value)) > LARGEST)
         and math.isfinite(value)
     )
 
