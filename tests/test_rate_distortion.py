@@ -246,7 +246,7 @@ def test_what_a_format_cannot_hold_is_refused(format, image, message):
 
 @pytest.mark.parametrize("format", ["FOO", None, 3, ""])
 def test_a_format_that_pillow_does_not_write_is_refused(format):
-    with pytest.raises(ValueError, match="got format=.*, expected"):
+    with pytest.raises(ValueError, match=r"got format=.*, expected"):
         pillow(format)
 
 
