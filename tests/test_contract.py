@@ -973,6 +973,7 @@ TAKEN = {
         "core.Autoencoder(decoder)",
         "core.Autoencoder(bottleneck)",
         "core.layers(encoder)",
+        "core.settings(network)",
         "training.loop.fit(schedule)",
         "jacobian.by_autograd(encoder)",
         "jacobian.jacobian(encoder)",
