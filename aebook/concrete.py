@@ -53,9 +53,11 @@ def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Tensor:
     """
     tensors(logits=logits)
     if not logits.is_floating_point():
-        raise ValueError(f"got logits of {logits.dtype}, expected floating point")
-    if not isinstance(temperature, Tensor):
-        number("temperature", temperature)
+        raise ValueError(f"got logits of type {logits.dtype}, expected floating point")
+    # a GPU would wait for its value to be read
+    if not torch.compiler.is_compiling() and not getattr(temperature, "is_cuda", False):
+        given = temperature.item() if isinstance(temperature, Tensor) else temperature
+        number("temperature", given)
     # away from 0 and 1, where the logarithms are infinite
     eps = torch.finfo(logits.dtype).eps
     uniform = torch.rand_like(logits).clamp(eps, 1 - eps)

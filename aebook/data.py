@@ -162,7 +162,7 @@ class InMemory:
         parts = [part for part in (self.x, self.target) if part is not None]
         there = all(isinstance(p, Tensor) and p.device == self.form.device for p in parts)
         for chosen in self.order.draw(self.form.device if there else None):
-            x = self._take(self.x, chosen)
+            x = self.chosen(chosen)
             target = None if self.target is None else self._take(self.target, chosen)
             if self.weight is None:
                 yield x, target
@@ -177,6 +177,10 @@ class InMemory:
             values = self._take(values, torch.arange(min(self.batch_size, self.samples)))
         low, high = values.aminmax()
         return float(low), float(high)
+
+    def chosen(self, numbers: Tensor) -> Tensor:
+        """Some of the messages, by their numbers, on the device."""
+        return self._take(self.x, numbers)
 
     def _take(self, values: Any, chosen: Tensor) -> Tensor:
         if isinstance(values, Tensor):
@@ -666,6 +670,8 @@ def _parts(data: Any) -> tuple[Any, ...]:
 
 def _batch(batch: Any) -> tuple[Any, ...]:
     """The same for a batch, where PyTorch's collation makes lists of tuples."""
+    if isinstance(batch, list) and not isinstance(batch[0], Tensor | np.ndarray):
+        read(batch)
     return _parts(tuple(batch) if isinstance(batch, list) else batch)
 
 

@@ -1,5 +1,7 @@
 """What is trained put to use: a few messages at a time, in memory that does not grow with them.
 
+>>> objective = aebook.variants.plain((784, 256, 32))
+>>> history = aebook.fit(objective, images, epochs=10)
 >>> codes = aebook.encode(objective.model, images)
 >>> again = aebook.decode(objective.model, codes)
 

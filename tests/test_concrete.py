@@ -372,3 +372,14 @@ def test_training_until_converged_refuses_what_makes_no_sense(options, message):
 def test_training_until_converged_needs_a_selector():
     with pytest.raises(ValueError, match="objective without a ConcreteSelector"):
         fit_until_converged(aebook.variants.plain((6, 2)), torch.rand(5, 6), epochs=1)
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, "1", None, [1.0]])
+def test_a_temperature_that_is_none_is_refused(bad):
+    with pytest.raises(ValueError, match=r"^got temperature=.* above 0"):
+        relaxed_one_hot(torch.zeros(3), bad)
+    if isinstance(bad, int | float):
+        with pytest.raises(ValueError, match=r"^got temperature=.* above 0"):
+            relaxed_one_hot(torch.zeros(3), torch.tensor(float(bad)))
+    with pytest.raises(ValueError, match=r"got logits of type torch\.int64"):
+        relaxed_one_hot(torch.zeros(3, dtype=torch.long), 1.0)

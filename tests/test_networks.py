@@ -202,9 +202,7 @@ def test_a_slice_of_a_chain_is_its_layers_in_a_row():
 
 @pytest.mark.parametrize("widths", [(5,), (), (5, 0), (5, -2), (5, 2.5), 7, "52", (5, math.nan)])
 def test_bad_widths_are_refused(widths):
-    with pytest.raises(
-        ValueError, match=r"got widths.*expected (at least 2 whole numbers|.*a whole number)"
-    ):
+    with pytest.raises(ValueError, match=r"got widths.*expected .*whole number"):
         mlp(widths)
 
 

@@ -77,7 +77,7 @@ def test_encoding_in_pieces_changes_nothing(monkeypatch):
     model = aebook.variants.binary((12, 7)).model.eval()
     x = torch.randn(50, 12)
     whole = SemanticHasher(model, x).encode(x)
-    monkeypatch.setattr("aebook.applications.retrieval.hashers.CHUNK", 7)
+    monkeypatch.setattr("aebook.hashing.CHUNK", 7)
     assert np.array_equal(SemanticHasher(model, x).encode(x), whole)
 
 

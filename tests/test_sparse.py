@@ -180,9 +180,7 @@ def test_misuse_is_refused_with_advice():
     _, convolutions = aebook.networks.convolutional((1, 8, 8), (2,), 3)
     for make in (sparse_decoder, unit_columns):
         for decoder in (convolutions, nn.Linear(3, 4)):
-            with pytest.raises(
-                ValueError, match=r"expected a (decoder of|Chain, as) networks\.mlp"
-            ):
+            with pytest.raises(ValueError, match=r"expected a .* networks\.mlp"):
                 make(decoder)
     plain = aebook.variants.k_sparse((9, 20), 4).model.decoder
     with pytest.raises(ValueError, match="call sparse_decoder first"):

@@ -20,6 +20,8 @@ __all__ = [
     "INTEGERS",
     "as_array",
     "check_arguments",
+    "check_image",
+    "check_weights",
     "is_number",
     "matrix",
     "need",
@@ -28,6 +30,7 @@ __all__ = [
     "rows",
     "shown",
     "tensors",
+    "unmasked",
     "whole",
     "whole_numbers",
 ]
@@ -43,7 +46,21 @@ INTEGERS = (
 
 def as_array(values: Any) -> NDArray[Any]:
     """NumPy's view of an array, a tensor on any device, or a list."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    return np.asarray(unmasked(values))
+
+
+def unmasked(values: Any) -> Any:
+    """What a masked array holds, which NumPy gives out mask or no mask; anything else as it is."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if masked := int(np.ma.getmaskarray(values).sum()):
+        raise ValueError(
+            f"got a masked array with {masked} masked entries, expected none: fill them, "
+            "x.filled(value), or leave these samples out"
+        )
+    return values.data
 
 
 def shown(name: str, value: Any) -> str:
@@ -62,7 +79,7 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool | np.bool_)
-        and -LARGEST <= value <= LARGEST
+        and not (isinstance(value, int) and abs(int(value)) > LARGEST)
         and math.isfinite(value)
     )
 
@@ -89,12 +106,20 @@ def whole_numbers(name: str, values: Any, count: int) -> tuple[int, ...]:
     return checked
 
 
-def number(name: str, value: Any, least: float | None = None, most: float | None = None) -> float:
-    """A finite number as a float: ``least`` or more, or, without it, above 0; at most ``most``."""
-    low = is_number(value) and (value <= 0 if least is None else value < least)
-    if not is_number(value) or low or (most is not None and value > most):
+def number(
+    name: str,
+    value: Any,
+    least: float | None = None,
+    most: float | None = None,
+    *,
+    below: float = math.inf,
+) -> float:
+    """A finite number as a float: ``least`` or more, or, without it, above 0; up to a limit."""
+    fits = is_number(value) and (value > 0 if least is None else value >= least)
+    if not fits or value >= below or (most is not None and value > most):
         asked = " above 0" if least is None else f", {least} or more"
         asked += "" if most is None else f" and at most {most}"
+        asked += "" if below == math.inf else f" and less than {below}"
         raise ValueError(f"got {shown(name, value)}, expected a finite number{asked}")
     return float(value)
 
@@ -117,8 +142,10 @@ def tensors(**arguments: Any) -> None:
 
 def matrix(name: str, values: Any, **options: Any) -> Any:
     """A matrix of finite numbers, dense or sparse, as scikit-learn takes it."""
-    from sklearn.utils import check_array
+    from sklearn import utils
 
+    # scikit-learn leaves it without types, and a checker would guess them from the defaults
+    check_array: Any = utils.check_array
     values = as_array(values) if isinstance(values, Tensor) else values
     try:
         return check_array(values, accept_sparse="csr", input_name=name, **options)
@@ -140,6 +167,22 @@ def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:
         )
 
 
+def check_weights(sample_weight: Any, samples: int) -> NDArray[np.float64]:
+    """Weights of samples, (N,), float64: finite, 0 or more, not all zero."""
+    try:
+        weights = np.asarray(as_array(sample_weight), dtype=np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    fits = weights.shape == (samples,) and np.isfinite(weights).all()
+    if not (fits and (weights >= 0).all() and (weights > 0).any()):
+        given = f"shape {weights.shape}" if weights.size else f"type {type(sample_weight).__name__}"
+        raise ValueError(
+            f"got sample_weight of {given} for {samples} samples, expected one finite number each, "
+            "0 or more, not all zero"
+        )
+    return weights
+
+
 def check_arguments(**arguments: Any) -> None:
     """Refuse, by the name of an argument, a value that makes no sense for it; None is fine."""
     for name, value in arguments.items():
@@ -151,6 +194,20 @@ def check_arguments(**arguments: Any) -> None:
             number(name, value)
         else:
             whole(name, value, least=0 if name in ("epochs", "seed") else 1)
+
+
+def check_image(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse a shape that is not that of one image: (H, W), or (H, W, C) with its channels last.
+
+    There are up to 4 of them, or fewer than rows and columns: (3, H, W) and (N, H, W) are none.
+    """
+    last = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or 0 in shape or not (last <= 4 or last < min(shape[:2])):
+        raise ValueError(
+            f"got {name} of shape {tuple(shape)}, expected one image, (H, W) or (H, W, C), with "
+            "the channels last: for channels first use x.permute(1, 2, 0) or np.moveaxis(x, 0, 2), "
+            "and of a batch (N, C, H, W) give one after the other"
+        )
 
 
 def need(module: str, package: str, extra: str) -> ModuleType:

@@ -19,6 +19,8 @@ takes them from there. How far a score can be trusted, :func:`block_bootstrap` s
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,8 +30,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from aebook._internal.checks import as_array, check_arguments
-from aebook._internal.contract import checked, taken
+from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.contract import checked
 from aebook.corruptions import masking
 from aebook.data import Data, like, vectors
 from aebook.inference import in_pieces
@@ -89,8 +91,7 @@ def time_split(
     times, parted = _vector(times, "times"), np.asarray(shares, dtype=float)
     if parted.ndim != 1 or not (parted > 0).all() or abs(parted.sum() - 1) > 1e-9:
         raise ValueError(f"got shares={parted.tolist()}, expected positive numbers with sum 1")
-    if not gap >= 0:
-        raise ValueError(f"got gap={gap}, expected 0 or more, in the unit of times")
+    number("gap", gap, least=0)
     order = np.argsort(times, kind="stable")
     ordered = times[order]
     cuts = np.floor(np.cumsum(parted[:-1]) * len(times) + 1e-9).astype(int)
@@ -139,8 +140,7 @@ def running_median(
     check_arguments(n=n)
     if len(values) != len(times):
         raise ValueError(f"got {len(values)} values and {len(times)} times, expected as many")
-    if not delay >= 0:
-        raise ValueError(f"got delay={delay}, expected 0 or more, in the unit of times")
+    number("delay", delay, least=0)
     order = np.argsort(times, kind="stable")
     ordered, past = times[order], values[order]
     known = np.searchsorted(ordered, ordered - delay, side="left")
@@ -235,7 +235,9 @@ def block_bootstrap(
     Neighbours in time have like counts and like errors, so that N posts say less than N
     independent ones. Blocks of consecutive posts are drawn in place of single ones, with
     replacement and in a circle, until there are N again, and the metric is computed on each such
-    sample (Künsch 1989; Politis & Romano 1992). The interval runs between quantiles.
+    sample (Künsch 1989; Politis & Romano 1992). The interval runs between quantiles. A sample for
+    which the metric has no value, as the area under a ROC curve without one of the classes, is
+    drawn again.
 
     Parameters
     ----------
@@ -258,6 +260,12 @@ def block_bootstrap(
     -------
     Interval
         The metric of the arrays themselves, and the ends.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the metric has no value for the arrays themselves or
+        for more than half of the samples.
     """
     values = [np.atleast_1d(as_array(array)) for array in arrays]
     check_arguments(block=block, samples=samples, seed=seed)
@@ -269,16 +277,39 @@ def block_bootstrap(
     size = len(values[0])
     if block > size:
         raise ValueError(f"got block={block} for {size} posts, expected at most that many")
-    if not 0 < level < 1:
-        raise ValueError(f"got level={level}, expected a number between 0 and 1")
+    level = number("level", level, below=1)
+    value = float(metric(*values))
+    if not math.isfinite(value):
+        raise ValueError(f"got a metric of {value} for the arrays themselves, expected a number")
     rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(int(samples)):
+    drawn, without = [], 0
+    while len(drawn) < samples:
         starts = rng.integers(size, size=-(-size // int(block)))
         rows = ((starts[:, None] + np.arange(int(block))) % size).ravel()[:size]
-        drawn.append(taken("what metric gave", metric(*(array[rows] for array in values)), float))
+        score = _value(metric, [array[rows] for array in values])
+        if math.isfinite(score):
+            drawn.append(score)
+        else:
+            without += 1
+        if without > samples:
+            raise ValueError(
+                f"got a metric that has no value for {without} of {without + len(drawn)} samples, "
+                "expected one for most: a class that is so rare, or comes in so few blocks, is in "
+                "none of them. Give more posts or a smaller block"
+            )
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(metric(*values)), float(low), float(high))
+    return Interval(value, float(low), float(high))
+
+
+def _value(metric: Callable[..., float], arrays: list[NDArray[Any]]) -> float:
+    """The metric of a sample, NaN where it has none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return float(metric(*arrays))
+        except ValueError:
+            # it had a value for all posts together, so the arguments are not to blame
+            return math.nan
 
 
 def _vector(values: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -110,7 +110,7 @@ class RBM(nn.Module):
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """:math:`E(v, h)` of pairs (B, visible) and (B, hidden), as (B,)."""
-        rows(v, *self.weight.shape[1:], self.weight.dtype)
+        rows(v, self.weight.shape[1], self.weight.dtype)
         rows(h, len(self.weight), self.weight.dtype)
         if len(v) != len(h):
             raise ValueError(f"got {len(v)} visible and {len(h)} hidden states, expected pairs")
@@ -123,14 +123,14 @@ class RBM(nn.Module):
 
         (B, visible) to (B,); for Gaussian hidden units the sum is an integral.
         """
-        rows(v, *self.weight.shape[1:], self.weight.dtype)
+        rows(v, self.weight.shape[1], self.weight.dtype)
         inputs = F.linear(v, self.weight)
         own = units.log_factor(v, self.visible_bias, self.visible_units)
         return -own - units.log_sum(inputs, self.hidden_bias, self.hidden_units)
 
     def hidden_mean(self, v: Tensor) -> Tensor:
         r""":math:`E[h | v]`, :math:`σ(Wv + b)` for Bernoulli units; (B, visible) to (B, hidden)."""
-        rows(v, *self.weight.shape[1:], self.weight.dtype)
+        rows(v, self.weight.shape[1], self.weight.dtype)
         return units.mean(F.linear(v, self.weight, self.hidden_bias), self.hidden_units)
 
     def visible_mean(self, h: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class RBM(nn.Module):
         generator
             Where states are drawn from; None: PyTorch's global generator.
         """
-        rows(v, *self.weight.shape[1:], self.weight.dtype)
+        rows(v, self.weight.shape[1], self.weight.dtype)
         taken("generator", generator, torch.Generator | None)
         for _ in range(whole("steps", steps, least=0)):
             h = units.sample(self.hidden_mean(v), self.hidden_units, generator)
@@ -214,7 +214,7 @@ class RBM(nn.Module):
             as the model gets better, but is not what is minimised.
         """
         check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
-        number("momentum", momentum, least=0, most=1)
+        number("momentum", momentum, least=0, below=1)
         number("weight_decay", weight_decay, least=0)
         dtype, device = self.weight.dtype, chosen(device, self.weight.dtype)
         with moved(self, device):
@@ -222,26 +222,24 @@ class RBM(nn.Module):
                 data, batch_size, shuffle=True, default=100, dtype=dtype, device=device
             )
             # what is read in parts is checked as it comes
-            all_of_it = None
+            checked = isinstance(batches, InMemory) and isinstance(batches.x, Tensor)
             if isinstance(batches, InMemory):
                 check_alone(batches.target)
-                all_of_it = batches.x if isinstance(batches.x, Tensor) else None
-            if all_of_it is not None:
-                self._check(all_of_it)
+                self._check(batches.x if checked else batches.chosen(torch.arange(1)))
             sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
             sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
             history = History()
             with seeded(int(seed), device):
                 chains = None
-                if all_of_it is not None:
-                    first = torch.randperm(len(all_of_it))[: batches.batch_size]
-                    chains = all_of_it[first.to(all_of_it.device)].to(device, dtype)
+                if isinstance(batches, InMemory):
+                    first = torch.randperm(batches.samples)[: batches.batch_size]
+                    chains = batches.chosen(first).to(dtype)
                 for epoch in range(int(epochs)):
                     started, squared, count = time.perf_counter(), 0, 0
                     for group in sgd.param_groups:
                         group["momentum"] = momentum if epoch else momentum / 2
                     for v, *targets in batches:
-                        if all_of_it is None:
+                        if not checked:
                             check_alone(targets[0])
                             self._check(v)
                         v = v.to(dtype)
@@ -315,8 +313,12 @@ def pretrain(
     **options
         More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
     """
+    check_arguments(lr=lr, seed=seed)
+    number("gaussian_lr", gaussian_lr)
     widths = whole_numbers("widths", widths, count=2)
-    home = data.device if isinstance(data, Tensor) else torch.device("cpu")
+    home = torch.device("cpu")
+    if isinstance(data, Tensor) and not data.is_meta:
+        home = data.device
     # in memory as they are, their means are computed at once
     in_parts = isinstance(data, np.memmap) or not isinstance(data, Tensor | np.ndarray)
     chunk = 4096 if in_parts else sys.maxsize

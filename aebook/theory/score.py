@@ -26,7 +26,7 @@ from torch import Tensor
 from aebook._internal.checks import number, rows, whole
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
-from aebook.data import Data, like, vectors
+from aebook.data import Data, Form, like, vectors
 from aebook.inference import in_pieces
 from aebook.theory.linear import affine, principal_components
 
@@ -57,10 +57,16 @@ def score(model: Autoencoder, x: Data, sigma: float) -> Any:
         (B, ...), one over the unit of the messages, of the kind that these came in.
     """
     number("sigma", sigma)
-    if isinstance(x, Tensor):
+
+    def found(x: Tensor) -> Tensor:
         return (model.reconstruct(x) - x) / sigma**2
-    found = in_pieces(model, x, 2048, lambda x: (model.reconstruct(x) - x) / sigma**2)
-    return like(x, found, "x")
+
+    if isinstance(x, Tensor):
+        form = Form.of(model)
+        form.take(x, 2)
+        # all at once, and differentiable in x
+        return found(form.move(x)).to(x.device)
+    return like(x, in_pieces(model, x, 2048, found), "x")
 
 
 class Mixture:
@@ -163,8 +169,8 @@ class Mixture:
         r"""Logarithms of :math:`w_k N(x; μ_k, (s_k^2 + σ^2) I)`, (B, K)."""
         width = self.means.shape[1]
         _check_messages(x, width)
-        variance = self.scale**2 + sigma**2
-        if not (sigma >= 0 and math.isfinite(sigma) and (variance > 0).all()):
+        variance = self.scale**2 + number("sigma", sigma, least=0) ** 2
+        if not (variance > 0).all():
             raise ValueError(
                 f"got sigma={sigma} and a smallest scale of {float(self.scale.min())}, expected "
                 "one of them above 0: points have no density"

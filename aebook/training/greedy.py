@@ -78,7 +78,7 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
             objective.corruption,
             objective.distance if k == 0 else squared_error,
         )
-        _check_mirrored(pair, data, k)
+        _check_mirrored(up, pair, data, k)
         histories.append(fit(pair, data, epochs=epochs, **options))
         if isinstance(data, DataLoader):
             options["batch_size"] = data.batch_size
@@ -98,11 +98,14 @@ def _check_data(objective: Objective, data: Data) -> None:
         objective.model.encoder(next(iter(one))[0][:1])
 
 
-def _check_mirrored(pair: Objective, data: Data, k: int) -> None:
+def _check_mirrored(encoder: Chain, pair: Objective, data: Data, k: int) -> None:
     form: Any = Form.of(pair)._asdict()
     one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
     x, target, *_ = next(iter(one))
-    with evaluating(pair), torch.no_grad():
+    with evaluating(encoder), evaluating(pair), torch.no_grad():
+        if k == 0:
+            # a chain says what it expected, a single layer does not
+            encoder(x[:1])
         probe = pair.model(x[:1])
     expected = (x if target is None else target).shape
     if probe.shape[1:] != expected[1:]:

@@ -22,16 +22,14 @@ far out that numbers overflow on the way gets the largest number of the precisio
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.applications.anomaly.posteriors import (
@@ -54,7 +52,6 @@ __all__ = [
     "negative_log_likelihood",
     "reconstruction_error",
     "reconstruction_probability",
-    "threshold",
 ]
 
 
@@ -303,52 +300,3 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
     weight = next(objective.model.parameters())
     home = x.device if isinstance(x, Tensor) else "cpu"
     return like(x, torch.as_tensor(squared).sqrt().to(home, weight.dtype))
-
-
-@checked
-def threshold(
-    scores: ArrayLike, *, contamination: float | None = None, quantile: float | None = None
-) -> float:
-    r"""The score above which a message is called an anomaly: ``score > threshold(...)``.
-
-    One of two promises is chosen. With n scores in rising order, :math:`s_1 \le … \le s_n`:
-
-    - ``contamination=c``: a share c *of these scores* lies above, as nearly as ties and whole
-      numbers allow from below: :math:`s_{n - \lfloor cn \rfloor}`.
-    - ``quantile=q``: a *new* ordinary message lies above with probability at most 1 - q:
-      :math:`s_{\lceil q(n + 1) \rceil}`. It holds for any distribution, on average over the n
-      scores, if the new message is exchangeable with those scored (Vovk, Gammerman & Shafer 2005).
-      Scores of the training messages are not: the model has seen them. Use messages held out.
-
-    Parameters
-    ----------
-    scores
-        Scores, (n,), finite: a tensor or an array.
-    contamination
-        Share of anomalies among the messages scored, at least 0 and below 1.
-    quantile
-        Share of new ordinary messages to let pass, between 0 and 1; at most n / (n + 1).
-    """
-    values = as_array(scores)
-    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-        raise ValueError(
-            f"got scores of shape {values.shape}, expected one finite number a message, (n,)"
-        )
-    n = len(values)
-    # a hair of rounding must not cost a whole rank: 0.29 · 100 = 28.999…
-    if contamination is not None and quantile is None:
-        if not 0 <= contamination < 1:
-            raise ValueError(f"got contamination={contamination}, expected 0 or more and below 1")
-        rank = n - math.floor(contamination * n + 1e-9)
-    elif quantile is not None and contamination is None:
-        if not 0 < quantile < 1:
-            raise ValueError(f"got quantile={quantile}, expected a number between 0 and 1")
-        rank = math.ceil(quantile * (n + 1) - 1e-9)
-        if rank > n:
-            raise ValueError(
-                f"got quantile={quantile} for {n} scores, expected at most {n}/{n + 1}: no score "
-                f"of {n} can promise that; give at least {math.ceil(1 / (1 - quantile)) - 1} scores"
-            )
-    else:
-        raise ValueError("got neither or both of contamination and quantile, expected one of them")
-    return float(np.partition(values, rank - 1)[rank - 1])

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aebook._internal.checks import as_array, need
+from aebook._internal.checks import as_array, check_image, need
 from aebook._internal.contract import checked
 from aebook.applications.compression.transform import STRIDE, Quantiser
 from aebook.core import Autoencoder
@@ -83,6 +83,8 @@ class Codec:
         self._priors = [categorical(c.astype(np.float64), perfect=False) for c in counts]
         self._escape = constriction.stream.model.Uniform(2 * _RANGE)
         self._last = np.array([len(c) - 1 for c in counts])
+        # what 16 × 16 pixels cost if every number is its channel's likeliest
+        self._least = sum(float(-np.log2(c.max() / c.sum())) for c in counts)
 
         digest = hashlib.sha256()
         for name, tensor in sorted(self._model.state_dict().items()):
@@ -99,7 +101,8 @@ class Codec:
         Parameters
         ----------
         image
-            uint8, (H, W) or (H, W, C), no side 0 or above 65,535.
+            uint8, (H, W) or (H, W, C), no side 0 or above 65,535. Channels are last: up to 4, or
+            fewer than rows and columns.
         """
         image = _checked(image)
         height, width = image.shape[:2]
@@ -123,7 +126,8 @@ class Codec:
         Raises
         ------
         ValueError
-            If they are truncated, altered, of another program, or of another model.
+            If they are truncated, altered, of another program, or of another model, or claim a
+            larger image than so few bytes can hold: memory is a matter of their number.
         """
         shape, words = self._open(data)
         height, width = shape[:2]
@@ -185,7 +189,16 @@ class Codec:
             sides.append(side)
         if not all(sides[:2]) or max(sides) > _LONGEST or len(rest) % 4:
             raise ValueError(f"the bytes claim an image of shape {sides}: get them again")
-        shape = tuple(sides) if sides[2] else tuple(sides[:2])
+        height, width, channels = sides
+        blocks = -(-height // STRIDE) * -(-width // STRIDE)
+        blocks *= 1 if channels == 3 else max(channels, 1)
+        # a range coder may end two words short of its tables; half allows for their rounding
+        if blocks * self._least / 2 > 8 * len(rest) + 64:
+            raise ValueError(
+                f"the bytes claim an image of shape {sides}, which {len(data)} bytes of this model "
+                "cannot hold: get them again"
+            )
+        shape = (height, width, channels) if channels else (height, width)
         return shape, np.frombuffer(rest, "<u4").astype(np.uint32)
 
 
@@ -239,11 +252,9 @@ def _checked(image: Any) -> NDArray[np.uint8]:
             f"got an image of type {image.dtype}, expected uint8: for values from 0 to 1 use "
             "(255 * image).round().astype('uint8')"
         )
-    if image.ndim not in (2, 3) or image.size == 0 or max(image.shape) > _LONGEST:
-        raise ValueError(
-            f"got an image of shape {image.shape}, expected (H, W) or (H, W, C) with sides from 1 "
-            f"to {_LONGEST}"
-        )
+    check_image("an image", image.shape)
+    if max(image.shape) > _LONGEST:
+        raise ValueError(f"got an image of shape {image.shape}, expected sides up to {_LONGEST}")
     return image
 
 

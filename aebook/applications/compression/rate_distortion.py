@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, PPoly
 
-from aebook._internal.checks import as_array, one_of, shown
+from aebook._internal.checks import as_array, check_image, one_of, shown
 from aebook._internal.contract import checked
 from aebook.metrics import psnr
 
@@ -52,7 +52,8 @@ def bits_per_pixel(data: bytes, image: NDArray[Any]) -> float:
     image
         What it stands for, (H, W) or (H, W, C): channels are not counted, only places.
     """
-    height, width = _picture(image).shape[:2]
+    check_image("image", image.shape)
+    height, width = image.shape[:2]
     return 8 * len(data) / (height * width)
 
 
@@ -66,6 +67,12 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
         ``"JPEG"``, ``"JPEG2000"``, ``"WEBP"`` or another that Pillow writes.
     **options
         What Pillow's ``save`` takes for that format, such as ``quality=50``.
+
+    Returns
+    -------
+    tuple of callables
+        Images are uint8, (H, W), (H, W, 3) or, with alpha last and if the format has a place for
+        it, (H, W, 4). What the format cannot hold is refused with a ValueError.
     """
     from PIL import Image
 
@@ -73,14 +80,27 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
     one_of("format", format.upper(), tuple(Image.SAVE))
 
     def compress(image: NDArray[np.uint8]) -> bytes:
+        image = as_array(image)
+        check_image("image", image.shape)
+        if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,), (4,)):
+            raise ValueError(
+                f"got an image of type {image.dtype} and shape {image.shape}, expected uint8, "
+                "(H, W), (H, W, 3) or (H, W, 4)"
+            )
         buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, format, **options)
+        try:
+            Image.fromarray(image).save(buffer, format, **options)
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"Pillow cannot write an image of shape {image.shape} as {format} ({error}): leave "
+                "out what the format has no place for, image[..., :3] for alpha"
+            ) from error
         return buffer.getvalue()
 
     def decompress(data: bytes) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            return np.asarray(image if image.mode == "L" else image.convert("RGB"))
+            return np.asarray(image if image.mode in ("L", "RGBA") else image.convert("RGB"))
 
     return compress, decompress
 

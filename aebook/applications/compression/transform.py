@@ -30,7 +30,7 @@ from scipy.fft import dct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, one_of, whole
+from aebook._internal.checks import number, one_of, whole, whole_numbers
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective, Pass
 
@@ -323,8 +323,8 @@ def transform_coder(
 
 def _cosines(kept: tuple[int, int]) -> Tensor:
     """The orthonormal cosine transform of 8 × 8 blocks in three opponent colours, (n, 3, 8, 8)."""
-    sides = [math.isqrt(number) for number in kept]
-    if any(side**2 != n or not 1 <= side <= 8 for side, n in zip(sides, kept, strict=True)):
+    sides = [math.isqrt(n) for n in whole_numbers("kept", kept, count=2)]
+    if len(sides) != 2 or [side**2 for side in sides] != list(kept) or max(sides) > 8:
         raise ValueError(f"got kept={kept}, expected two squares from 1 to 64, such as (64, 16)")
     waves = torch.tensor(dct(np.eye(8), axis=0, norm="ortho"), dtype=torch.float32)
     colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]])

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from aebook._internal.checks import as_array, need, number
+from aebook._internal.checks import as_array, check_image, need, number
 from aebook._internal.contract import checked
 
 __all__ = [
@@ -49,11 +49,7 @@ def as_image(image: ArrayLike, name: str = "image") -> Image:
         What it is called in the message of the error.
     """
     values = as_array(image)
-    if values.ndim not in (2, 3) or 0 in values.shape:
-        raise ValueError(
-            f"got {name} of shape {values.shape}, expected one image, (H, W) or (H, W, C): for a "
-            "batch (N, 1, H, W) take x[n, 0], for channels first move the axis"
-        )
+    check_image(name, values.shape)
     if values.dtype.kind != "f":
         raise ValueError(
             f"got {name} of type {values.dtype}, expected floating point in [0, 1]: for bytes, "

@@ -14,8 +14,6 @@ from aebook._internal.checks import need, one_of
 from aebook._internal.contract import checked
 from aebook.applications.retrieval.codes import (
     Neighbours,
-    check_bits,
-    check_codes,
     check_ids,
     check_k,
     check_radius,
@@ -25,6 +23,7 @@ from aebook.applications.retrieval.codes import (
     write,
 )
 from aebook.applications.retrieval.scan import split
+from aebook.hashing import check_bits, check_codes
 
 __all__ = ["FaissIndex"]
 

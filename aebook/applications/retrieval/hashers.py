@@ -1,11 +1,13 @@
 r"""Semantic hashing: messages of like contents at nearby addresses.
 
 A hasher turns a message into p bits, :math:`1[f(x) > t]`. Two messages are as far apart as the
-number of bits in which they differ, their Hamming distance. In :class:`SemanticHasher` the map f is
-an encoder that was trained (Salakhutdinov & Hinton 2009); :func:`lsh`, :func:`pca_sign` and
-:func:`itq` are the linear maps that it has to beat. What finds the nearest codes among millions is
+number of bits in which they differ, their Hamming distance. In
+:class:`aebook.hashing.SemanticHasher` the map f is an encoder that was trained (Salakhutdinov &
+Hinton 2009); :func:`lsh`, :func:`pca_sign` and :func:`itq` are the linear maps that it has to beat.
+What finds the nearest codes among millions is
 :class:`aebook.applications.retrieval.index.HammingIndex`.
 
+>>> from aebook.applications.retrieval import HammingIndex, SemanticHasher
 >>> objective = aebook.variants.binary((784, 256, 32))
 >>> history = aebook.fit(objective, images, epochs=10)
 >>> hasher = SemanticHasher(objective.model, images)
@@ -23,76 +25,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.preprocessing import normalize
-from torch import Tensor
 
-from aebook._internal.checks import as_array, check_arguments, matrix, whole
+from aebook._internal.checks import check_arguments, matrix, whole
 from aebook._internal.contract import checked
-from aebook.applications.retrieval.codes import pack
-from aebook.bottlenecks import Binary
-from aebook.core import Autoencoder
 from aebook.data import Data, vectors
-from aebook.inference import in_pieces
+from aebook.hashing import pack
 from aebook.theory.linear import principal_components
 
-__all__ = ["LinearHasher", "SemanticHasher", "itq", "lsh", "pca_sign", "rerank"]
-
-
-#: Messages encoded at once.
-CHUNK = 4096
-
-
-class SemanticHasher:
-    r"""Bits of an autoencoder's code, :math:`1[h_j(x) > t_j]` with medians as thresholds.
-
-    :math:`t_j` is the median of unit j over a collection, so that every bit divides it in half and
-    no address is more crowded than it has to be. A unit that gives one value to more than half of
-    the collection cannot be divided so; its bit says whether the message is above that value.
-
-    Parameters
-    ----------
-    model
-        A trained autoencoder with codes (B, p). For one with a
-        :class:`aebook.bottlenecks.Binary` bottleneck h is what the bottleneck takes, for any other
-        the code itself.
-    x
-        The collection, (N, ...), or a good sample of it. As everywhere in this class, whatever
-        :func:`aebook.fit` takes; targets play no part.
-
-    Attributes
-    ----------
-    thresholds
-        The medians, (p,).
-    """
-
-    @checked
-    def __init__(self, model: Autoencoder, x: Data) -> None:
-        if not isinstance(model, Autoencoder):
-            raise ValueError(
-                f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective "
-                "give objective.model"
-            )
-        self.model = model
-        self.thresholds = np.median(self._activities(x), axis=0)
-
-    @checked
-    def bits(self, x: Data) -> np.ndarray:
-        """Bits of messages (N, ...), as booleans (N, p)."""
-        return self._activities(x) > self.thresholds
-
-    @checked
-    def encode(self, x: Data) -> np.ndarray:
-        """Codes of messages (N, ...): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
-        return pack(self.bits(x))
-
-    def _activities(self, x: Data) -> np.ndarray:
-        h = as_array(in_pieces(self.model, x, CHUNK, self._chunk))
-        if h.ndim != 2:
-            raise ValueError(f"got codes of shape {h.shape}, expected (N, p): flatten them first")
-        return h
-
-    def _chunk(self, x: Tensor) -> Tensor:
-        h = self.model.encoder(x)
-        return h if isinstance(self.model.bottleneck, Binary) else self.model.bottleneck(h)
+__all__ = ["LinearHasher", "itq", "lsh", "pca_sign", "rerank"]
 
 
 class LinearHasher(NamedTuple):

@@ -23,27 +23,24 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, whole
 from aebook._internal.contract import checked
 from aebook.applications.retrieval import scan as hamming_scan
 from aebook.applications.retrieval import table
 from aebook.applications.retrieval.codes import (
     Neighbours,
-    check_bits,
-    check_codes,
     check_ids,
     check_k,
     check_radius,
     check_unknown,
     hamming_distances,
     new_ids,
-    pack,
     read,
-    unpack,
     words,
     write,
 )
 from aebook.applications.retrieval.faiss import FaissIndex
+from aebook.hashing import check_bits, check_codes, pack, unpack
 
 __all__ = ["FaissIndex", "HammingIndex", "Neighbours", "hamming_distances", "pack", "unpack"]
 
@@ -220,8 +217,7 @@ class HammingIndex:
     def bucket(self, address: int) -> NDArray[np.int64]:
         """Ids of the entries at an address, ascending."""
         self._settle()
-        if not 0 <= address < len(self._starts) - 1:
-            raise ValueError(f"got address={address!r}, expected 0 to {len(self._starts) - 2}")
+        address = whole("address", address, least=0, most=len(self._starts) - 2)
         return np.sort(self._ids[self._starts[address] : self._starts[address + 1]])
 
     def buckets(self) -> NDArray[np.int32]:

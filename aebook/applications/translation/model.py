@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aebook._internal.checks import need, whole
+from aebook._internal.checks import need, number, whole
 from aebook._internal.contract import checked
+from aebook.applications.translation.lexicon import checked_texts
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
 from aebook.inference import evaluating
@@ -57,11 +58,13 @@ class Vocabulary:
 
     @checked
     def __init__(self, texts: Sequence[str], size: int = 1000) -> None:
-        texts = _checked(texts)
+        texts = checked_texts(texts)
         size = whole("size", size, least=4, most=2**24)
         tokenizers = need("tokenizers", "tokenizers", "translation")
         before = tokenizers.pre_tokenizers
         self._pieces = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="[unknown]"))
+        # the same symbols however an accent was typed
+        self._pieces.normalizer = tokenizers.normalizers.NFC()
         self._pieces.pre_tokenizer = before.Sequence([before.Metaspace(), before.Punctuation()])
         self._pieces.decoder = tokenizers.decoders.Metaspace()
         # characters first, the commonest of them, so that joining cannot push them out
@@ -93,7 +96,8 @@ class Vocabulary:
             Write each backwards, the end still last.
         """
         rows = [
-            row.ids[:: -1 if reverse else 1] for row in self._pieces.encode_batch(_checked(texts))
+            row.ids[:: -1 if reverse else 1]
+            for row in self._pieces.encode_batch(checked_texts(texts))
         ]
         symbols = torch.full((len(rows), max(map(len, rows)) + 1), PADDING)
         for given, row in zip(symbols, rows, strict=True):
@@ -182,8 +186,7 @@ class Translator:
             The corruption T: the probability that a symbol of the source is replaced by the unknown
             one. It is noise against learning by heart, and shows what to do with the unknown.
         """
-        if not 0 <= hide < 1:
-            raise ValueError(f"got hide={hide}, expected a probability from 0 to less than 1")
+        hide = number("hide", hide, least=0, below=1)
         corruption = partial(_hidden, share=hide) if hide else None
         return Objective(self.model, corruption, partial(categorical, ignore=PADDING))
 
@@ -263,7 +266,7 @@ def scores(
     chinese
         Whether the texts are Chinese: a character is then a word.
     """
-    translations, references = _checked(translations, empty=True), _checked(references)
+    translations, references = checked_texts(translations, empty=True), checked_texts(references)
     if len(translations) != len(references):
         raise ValueError(
             f"got {len(translations)} translations and {len(references)} references, expected one "
@@ -307,12 +310,3 @@ def _trimmed(rows: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """Batches without the columns that are padding in all their rows."""
     stacked = [torch.stack(column) for column in zip(*rows, strict=True)]
     return tuple(column[:, : int((column != PADDING).sum(1).max())] for column in stacked)
-
-
-def _checked(texts: Sequence[str], *, empty: bool = False) -> list[str]:
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise ValueError("got something other than a list of strings: for one text use [text]")
-    texts = list(texts)
-    if not texts or not (empty or all(text.strip() for text in texts)):
-        raise ValueError("got no text, or an empty one; expected texts with something in them")
-    return texts

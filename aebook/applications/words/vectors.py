@@ -32,6 +32,7 @@ from torch import Tensor
 from aebook._internal.checks import check_arguments, number
 from aebook._internal.checks import matrix as matrix_of
 from aebook._internal.contract import checked
+from aebook._internal.letters import composed, run
 from aebook.core import Objective
 from aebook.corruptions import masking
 from aebook.distances import categorical
@@ -49,15 +50,17 @@ __all__ = [
 ]
 
 
-_WORD = re.compile(r"[^\W\d_]+")
-
-
 @checked
 def tokens(text: str) -> list[str]:
-    """The words of a text in order: its longest runs of letters of any alphabet, in lower case."""
+    """The words of a text in order: its longest runs of letters of any alphabet, in lower case.
+
+    Marks belong to their letter: vowel signs, points, accents. An accent may be typed as one
+    character with its letter or as a second one, the word is the same (Unicode's NFC).
+    """
     if not isinstance(text, str):
         raise ValueError(f"got a text of type {type(text).__name__}, expected a string")
-    return _WORD.findall(text.lower())
+    text = composed(text)
+    return re.findall(run(r"[^\W\d_]", text), text)
 
 
 @checked
@@ -180,7 +183,7 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
         M, float64, (N, M).
     """
     shift = number("shift", shift)
-    if not 0 < smoothing <= 1:
+    if number("smoothing", smoothing) > 1:
         raise ValueError(f"got smoothing={smoothing}, expected more than 0 and at most 1")
     counts = _counts(counts).tocoo()
     of_word = counts.sum(1)
@@ -282,8 +285,7 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
         Share of the contexts that T sets to 0, at least 0 and less than 1.
     """
     check_arguments(contexts=contexts, p=p)
-    if not 0 <= hidden < 1:
-        raise ValueError(f"got hidden={hidden}, expected at least 0 and less than 1")
+    hidden = number("hidden", hidden, least=0, below=1)
     corruption = masking(hidden) if hidden else None
     return plain((int(contexts), int(p)), output=None, corruption=corruption, distance=categorical)
 
