@@ -6,7 +6,6 @@ loaders collate. What cannot be taken is refused by name, with what to do.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
@@ -31,7 +30,19 @@ from aebook._internal.checks import whole
 from aebook._internal.devices import has_room
 from aebook._internal.reading import is_table, library, read, rows, some
 
-__all__ = ["Data", "Form", "InMemory", "Loaded", "Order", "batched", "gathered", "like"]
+__all__ = [
+    "Data",
+    "Form",
+    "InMemory",
+    "Loaded",
+    "Order",
+    "batched",
+    "check_alone",
+    "gathered",
+    "like",
+    "messages",
+    "vectors",
+]
 
 
 class _Table(Protocol):
@@ -151,7 +162,7 @@ class InMemory:
         parts = [part for part in (self.x, self.target) if part is not None]
         there = all(isinstance(p, Tensor) and p.device == self.form.device for p in parts)
         for chosen in self.order.draw(self.form.device if there else None):
-            x = self._take(self.x, chosen)
+            x = self.chosen(chosen)
             target = None if self.target is None else self._take(self.target, chosen)
             if self.weight is None:
                 yield x, target
@@ -166,6 +177,10 @@ class InMemory:
             values = self._take(values, torch.arange(min(self.batch_size, self.samples)))
         low, high = values.aminmax()
         return float(low), float(high)
+
+    def chosen(self, numbers: Tensor) -> Tensor:
+        """Some of the messages, by their numbers, on the device."""
+        return self._take(self.x, numbers)
 
     def _take(self, values: Any, chosen: Tensor) -> Tensor:
         if isinstance(values, Tensor):
@@ -307,8 +322,8 @@ class Form(NamedTuple):
         first = int(rows.int().argmax())
         first = first if numbers is None else int(numbers[first])
         raise ValueError(
-            f"{int(rows.sum())} of {len(tensor)} samples have NaN or infinite values, the "
-            f"first is number {first}; expected finite ones: "
+            f"got data of which {int(rows.sum())} of {len(tensor)} samples have NaN or infinite "
+            f"values, the first is number {first}; expected finite ones: "
             "clean the data or fill what is missing first"
         )
 
@@ -393,20 +408,63 @@ def batched(
 def gathered(
     data: Data, *, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    """All of the data at once, in order: messages, and targets if there are any.
+    """All of the data at once, in order: messages, and targets if there are any; not to be changed.
 
     Parameters
     ----------
     data, dtype, device
         As in :func:`batched`.
     """
-    kind: Any = {"shuffle": False, "default": sys.maxsize, "dtype": dtype, "device": device}
-    if isinstance(data, DataLoader | Dataset):
-        kind["default"] = 1024
-    xs, targets = zip(*batched(data, None, ordered=True, **kind), strict=True)
-    if len(xs) == 1:
-        return xs[0], targets[0]
+    kind: Any = {"dtype": dtype, "device": device, "ordered": True}
+    batches = batched(data, None, shuffle=False, default=1024, **kind)
+    if isinstance(batches, InMemory) and isinstance(batches.x, Tensor):
+        x, target = batches.x, batches.target
+        if target is None or isinstance(target, Tensor):
+            return batches.form.move(x), None if target is None else batches.form.move(target)
+    xs, targets = zip(*batches, strict=True)
     return torch.cat(xs), None if targets[0] is None else torch.cat(targets)
+
+
+def messages(data: Data, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """All messages at once, in order, for what has no use for targets; pairs are refused.
+
+    Parameters
+    ----------
+    data, dtype, device
+        As in :func:`batched`.
+    """
+    x, target = gathered(data, dtype=dtype, device=device)
+    check_alone(target)
+    return x
+
+
+def vectors(data: Data) -> Tensor:
+    """All messages as the rows of a matrix in double precision, (N, m), on the CPU.
+
+    Parameters
+    ----------
+    data
+        As in :func:`batched`, vectors alone.
+    """
+    x = messages(data, dtype=torch.float64, device=torch.device("cpu")).double()
+    if x.dim() != 2 or not x.numel():
+        raise ValueError(f"got data of shape {tuple(x.shape)}, expected (samples, numbers)")
+    return x
+
+
+def check_alone(target: Tensor | None) -> None:
+    """Refuse a target.
+
+    Parameters
+    ----------
+    target
+        That of a batch.
+    """
+    if target is not None:
+        raise ValueError(
+            "got pairs of messages and targets, expected messages alone: there is nothing here to "
+            "compare with targets; leave them out"
+        )
 
 
 def like(data: Data, values: Tensor, prefix: str = "z") -> Any:
@@ -612,6 +670,8 @@ def _parts(data: Any) -> tuple[Any, ...]:
 
 def _batch(batch: Any) -> tuple[Any, ...]:
     """The same for a batch, where PyTorch's collation makes lists of tuples."""
+    if isinstance(batch, list) and not isinstance(batch[0], Tensor | np.ndarray):
+        read(batch)
     return _parts(tuple(batch) if isinstance(batch, list) else batch)
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from torch import Tensor
 
 from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import checked
 from aebook.bottlenecks import Binary
 from aebook.core import Autoencoder
+from aebook.data import Data
 from aebook.inference import in_pieces
 from aebook.metrics import threshold
 
@@ -41,8 +41,8 @@ class SemanticHasher:
         :class:`aebook.bottlenecks.Binary` bottleneck h is what the bottleneck takes, for any other
         the code itself.
     x
-        The collection, (N, ...), or a good sample of it. As everywhere in this class, a tensor, an
-        array or a sparse matrix.
+        The collection, (N, ...), or a good sample of it. As everywhere in this class, whatever
+        :func:`aebook.fit` takes; targets play no part.
     sample_weight
         How many messages each of x stands for, (N,); only their ratios matter.
 
@@ -52,7 +52,8 @@ class SemanticHasher:
         The medians, (p,).
     """
 
-    def __init__(self, model: Autoencoder, x: Any, sample_weight: ArrayLike | None = None) -> None:
+    @checked
+    def __init__(self, model: Autoencoder, x: Data, sample_weight: ArrayLike | None = None) -> None:
         if not isinstance(model, Autoencoder):
             raise ValueError(
                 f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective "
@@ -66,17 +67,17 @@ class SemanticHasher:
             half = {"quantile": 0.5, "interpolate": True, "sample_weight": sample_weight}
             self.thresholds = np.array([threshold(unit, **half) for unit in h.T])
 
-    def bits(self, x: Any) -> np.ndarray:
+    @checked
+    def bits(self, x: Data) -> np.ndarray:
         """Bits of messages (N, ...), as booleans (N, p)."""
         return self._activities(x) > self.thresholds
 
-    def encode(self, x: Any) -> np.ndarray:
+    @checked
+    def encode(self, x: Data) -> np.ndarray:
         """Codes of messages (N, ...): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
         return pack(self.bits(x))
 
-    def _activities(self, x: Any) -> np.ndarray:
-        if not issparse(x):
-            x = torch.as_tensor(x).to(next(self.model.parameters()).dtype)
+    def _activities(self, x: Data) -> np.ndarray:
         h = as_array(in_pieces(self.model, x, CHUNK, self._chunk))
         if h.ndim != 2:
             raise ValueError(f"got codes of shape {h.shape}, expected (N, p): flatten them first")
@@ -87,6 +88,7 @@ class SemanticHasher:
         return h if isinstance(self.model.bottleneck, Binary) else self.model.bottleneck(h)
 
 
+@checked
 def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     r"""Bytes :math:`\sum_{i<8} 2^i b_{8j+i}` of the bits b.
 
@@ -110,6 +112,7 @@ def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     return np.packbits(bits, axis=1, bitorder="little")
 
 
+@checked
 def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
     r"""The bits of packed codes, :math:`b_{8j+i}` from byte j: what :func:`pack` was given.
 

@@ -1,5 +1,7 @@
 """What is trained put to use: a few messages at a time, in memory that does not grow with them.
 
+>>> objective = aebook.variants.plain((784, 256, 32))
+>>> history = aebook.fit(objective, images, epochs=10)
 >>> codes = aebook.encode(objective.model, images)
 >>> again = aebook.decode(objective.model, codes)
 
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import whole
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.data import Data, Form, batched, like
 
@@ -102,6 +105,7 @@ def reconstruct(model: Autoencoder, data: Data, *, chunk: int = 2048) -> Any:
     return like(data, in_pieces(_checked(model), data, chunk, model.reconstruct), "x")
 
 
+@checked
 def in_pieces(
     network: nn.Module,
     data: Data,

@@ -361,7 +361,7 @@ def test_words_of_texts_go_straight_into_a_pipeline():
     [
         ({"epochs": -1}, "got epochs=-1, expected a whole number, 0 or more, or 'auto'"),
         ({"batch_size": 0}, "got batch_size=0, expected a whole number, 1 or more, or 'auto'"),
-        ({"validation_fraction": 1.0}, "got validation_fraction=1.0, expected .* and below 1"),
+        ({"validation_fraction": 1.0}, "got validation_fraction=1.0, expected .* and less than 1"),
         ({"n_iter_no_change": 0}, "got n_iter_no_change=0, expected a whole number, 1 or more"),
         ({"early_stopping": "never"}, "got early_stopping='never', expected 'auto', True or"),
         ({"verbose": -1}, "got verbose=-1, expected a whole number, 0 or more"),

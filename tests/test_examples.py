@@ -55,6 +55,7 @@ def folder(tmp_path):
 
 
 GIVEN = {
+    "aebook.inference": lambda _: {"images": digits()},
     "aebook.applications.compression.compressors": lambda _: {
         "bitstream": aebook.applications.compression.bitstream,
         "compressors": aebook.applications.compression.compressors,

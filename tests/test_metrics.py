@@ -59,8 +59,8 @@ def test_misuse_is_refused():
     with pytest.raises(ValueError, match="expected some variance"):
         fvu(torch.rand(3, 2), torch.ones(3, 2))
     for metric in (l0, dead_units):
-        for codes in (torch.rand(3), torch.rand(0, 3)):
-            with pytest.raises(ValueError, match=r"expected \(N, p\) with N > 0"):
+        for codes in (torch.rand(3), torch.rand(0, 3), torch.rand(2, 3, 4)):
+            with pytest.raises(ValueError, match=r"got (data|codes) of shape|got no data"):
                 metric(codes)
 
 
@@ -190,7 +190,7 @@ def test_misuse_of_rankings_is_refused():
         with pytest.raises(ValueError, match="NaN or infinite"):
             metric(relevant, distances * np.nan)
     for k in (0, 4, 1.5, True):
-        with pytest.raises(ValueError, match=rf"got k={k} for 3 ranked.*from 1 to 3"):
+        with pytest.raises(ValueError, match=rf"got k={k} .*from 1 to 3"):
             precision_at_k(relevant, k)
     for total in ([3], [3, 2], [np.nan, 3]):
         with pytest.raises(ValueError, match="expected one number each that is not below"):
@@ -202,6 +202,14 @@ def test_misuse_of_rankings_is_refused():
     for bad in (distances - 2, distances / 2):
         with pytest.raises(ValueError, match="expected whole numbers, 0 or more"):
             precision_recall(bad, relevant)
+
+
+@pytest.mark.parametrize("far", [10**6, 2**40, 2**63 - 1, 2**64 - 1])
+def test_distances_that_no_codes_have_are_refused_before_there_is_memory_for_them(far):
+    kind = np.uint64 if far >= 2**63 else np.int64
+    with pytest.raises(ValueError, match=rf"got a distance of {far}, expected less than a million"):
+        precision_recall(np.array([[0, far]], kind), np.array([[1, 0]]))
+    assert len(precision_recall(np.array([[0, 10**6 - 1]]), np.array([[1, 0]])).recall) == 10**6
 
 
 # Peak signal-to-noise ratio ----------------------------------------------------------------------

@@ -8,13 +8,21 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-__all__ = ["chosen", "has_room", "moved"]
+__all__ = ["chosen", "has_room", "moved", "named"]
+
+
+def named(device: str | torch.device) -> torch.device:
+    """The device of that name."""
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"got device={device!r}, expected 'cpu', 'cuda' or 'mps'") from error
 
 
 def chosen(device: str | torch.device | None, dtype: torch.dtype) -> torch.device:
     """The device that was asked for; by default a GPU if there is one that computes in the type."""
     if device is not None:
-        return torch.device(device)
+        return named(device)
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     # float64 is the one type that mps has not

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from aebook._internal.checks import unmasked
+
 __all__ = ["is_table", "library", "read", "rows", "some"]
 
 EXPECTED = (
@@ -50,14 +52,7 @@ def read(values: Any) -> Any:
         values = _of_column(values)
     elif isinstance(values, np.generic):
         values = np.asarray(values)
-    if isinstance(values, np.ma.MaskedArray):
-        masked = int(np.ma.getmaskarray(values).sum())
-        if masked:
-            raise ValueError(
-                f"got a masked array with {masked} masked entries, expected none: fill them, "
-                "x.filled(value), or leave these samples out"
-            )
-        values = values.data
+    values = unmasked(values)
     if not isinstance(values, np.ndarray):
         if not all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__")):
             raise ValueError(f"got {_name(values)} as data, {EXPECTED}")
@@ -149,6 +144,7 @@ def _missing(column: Any) -> bool:
 
 
 def is_table(values: Any) -> bool:
+    """Whether it is a table of pandas or polars."""
     return hasattr(values, "to_numpy") and hasattr(values, "columns")
 
 
@@ -195,6 +191,8 @@ def _advice_for_list(values: Sequence[Any]) -> str:
             "tuple, or one array of two messages by np.stack or torch.stack"
         )
     by = "np.array(x)"
+    if isinstance(first, str):
+        return f"{got} str as data, expected numbers; these are text: encode it"
     if isinstance(first, Tensor):
         by = "torch.stack(x)"
     elif isinstance(first, np.ndarray):
@@ -203,6 +201,7 @@ def _advice_for_list(values: Sequence[Any]) -> str:
 
 
 def some(names: list[str]) -> str:
+    """The first of many names."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

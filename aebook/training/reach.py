@@ -57,7 +57,12 @@ def output_range(decoder: nn.Module, code: Tensor) -> tuple[str, float, float] |
 
 
 def warn_beyond_reach(
-    objective: nn.Module, batches: InMemory | Loaded, x: Tensor, *, stacklevel: int
+    objective: nn.Module,
+    batches: InMemory | Loaded,
+    x: Tensor,
+    target: Tensor | None,
+    *,
+    stacklevel: int,
 ) -> bool:
     """Say once, before training, that targets lie where the decoder cannot go; True when done.
 
@@ -67,16 +72,16 @@ def warn_beyond_reach(
         What is trained.
     batches
         What it is trained on: all targets count that are in memory, else those of a first batch.
-    x
-        A batch of its messages, on the objective's device.
+    x, target
+        A batch, on the objective's device.
     stacklevel
         Who is told, as in :func:`warnings.warn`.
     """
     low, high = batches.extremes or (0.0, 1.0)
     model = next((part for part in objective.modules() if isinstance(part, Autoencoder)), None)
-    # every decoder that is known here reaches [0, 1], and one that is told its target has symbols
-    within = low >= -TOLERANCE and high <= 1 + TOLERANCE
-    if within or model is None or getattr(model.decoder, "autoregressive", False):
+    # numbers of symbols are no values, and every decoder that is known here reaches [0, 1]
+    values = (x if target is None else target).is_floating_point()
+    if model is None or not values or (low >= -TOLERANCE and high <= 1 + TOLERANCE):
         return True
     with evaluating(model), torch.no_grad(), seeded(0, x.device):
         found = output_range(model.decoder, model.encode(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import checked
 from aebook._internal.files import replace
 from aebook.hashing import check_bits, check_codes
 
@@ -30,6 +32,7 @@ class Neighbours(NamedTuple):
     """Of the entries, in the same shape."""
 
 
+@checked
 def hamming_distances(
     queries: NDArray[np.uint8] | Tensor, codes: NDArray[np.uint8] | Tensor
 ) -> NDArray[np.int32]:
@@ -143,16 +146,17 @@ def read(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.uint8], NDArray[
     Raises
     ------
     ValueError
-        If the file is truncated, altered, or no collection of this version.
+        If the file is truncated, altered, or no collection of this version. Nothing larger than
+        the file is made room for.
     """
     content = Path(path).read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # an array that ends early would be read without a look at the checksum
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile("wrong checksum")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            members = archive.infolist()
+            # nothing is compressed, so no array has memory that the file has not
+            if sum(member.file_size for member in members) > len(content):
+                raise zipfile.BadZipFile("more content than file")
+            found = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
     except Exception as error:
         # what zipfile and numpy raise for bytes that are none of theirs may be anything
         raise ValueError(
@@ -172,3 +176,14 @@ def read(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.uint8], NDArray[
     except ValueError as error:
         raise ValueError(f"{path} is not what aebook writes: {error}") from error
     return bits, codes, ids
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """The array of an ``.npy`` file that has as many bytes as its shape says."""
+    file = io.BytesIO(content)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if min(shape, default=1) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError("another length than its shape says")
+    file.seek(0)
+    return np.load(file, allow_pickle=False)

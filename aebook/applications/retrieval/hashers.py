@@ -24,17 +24,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from sklearn import utils
 from sklearn.preprocessing import normalize
 
-from aebook._internal.checks import as_array, check_arguments, whole
+from aebook._internal.checks import check_arguments, matrix, whole
+from aebook._internal.contract import checked
+from aebook.data import Data, vectors
 from aebook.hashing import pack
 from aebook.theory.linear import principal_components
 
 __all__ = ["LinearHasher", "itq", "lsh", "pca_sign", "rerank"]
-
-# scikit-learn leaves it without types, and a checker would guess them from the defaults
-check_array: Any = utils.check_array
 
 
 class LinearHasher(NamedTuple):
@@ -45,7 +43,7 @@ class LinearHasher(NamedTuple):
     thresholds: np.ndarray
     """t, (p,)."""
 
-    def bits(self, x: ArrayLike) -> np.ndarray:
+    def bits(self, x: Data) -> np.ndarray:
         """Bits of messages (N, m), as booleans (N, p)."""
         x = _matrix(x)
         if x.shape[1] != len(self.directions):
@@ -55,12 +53,13 @@ class LinearHasher(NamedTuple):
             )
         return x @ self.directions > self.thresholds
 
-    def encode(self, x: ArrayLike) -> np.ndarray:
+    def encode(self, x: Data) -> np.ndarray:
         """Codes of messages (N, m): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
         return pack(self.bits(x))
 
 
-def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
+@checked
+def lsh(x: Data, bits: int, *, seed: int = 0) -> LinearHasher:
     r"""Locality-sensitive hashing: random directions :math:`W_{ij} \sim N(0, 1)`.
 
     Two messages differ in each bit with a probability that is their angle, seen from the mean,
@@ -69,18 +68,22 @@ def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
     Parameters
     ----------
     x
-        The collection, (N, m); thresholds are the projections of its mean.
+        The collection, (N, m), whatever :func:`aebook.fit` takes; thresholds are the projections
+        of its mean.
     bits
         p, 1 or more; more than m will do.
     seed
         Seed of the directions.
     """
     x = _matrix(x)
-    directions = np.random.default_rng(seed).standard_normal((x.shape[1], whole("bits", bits)))
+    directions = np.random.default_rng(whole("seed", seed, least=0)).standard_normal(
+        (x.shape[1], whole("bits", bits))
+    )
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
-def pca_sign(x: ArrayLike, bits: int) -> LinearHasher:
+@checked
+def pca_sign(x: Data, bits: int) -> LinearHasher:
     r"""One bit for each principal component: on which side of the mean a message falls.
 
     Parameters
@@ -95,7 +98,8 @@ def pca_sign(x: ArrayLike, bits: int) -> LinearHasher:
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
-def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
+@checked
+def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
     r"""Iterative quantisation: principal components, rotated to fit the corners of a cube.
 
     :math:`\min_{B, R} \|B - VR\|_F^2` over signs B and rotations R, with V the principal
@@ -118,7 +122,8 @@ def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> Line
     iterations = whole("iterations", iterations, least=0)
     components = principal_components(x, whole("bits", bits)).components.numpy()
     v = (x - x.mean(0)) @ components
-    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
+    rng = np.random.default_rng(whole("seed", seed, least=0))
+    rotation, _ = np.linalg.qr(rng.standard_normal((bits, bits)))
     for _ in range(int(iterations)):
         signs = np.where(v @ rotation > 0, 1.0, -1.0)
         left, _, right = np.linalg.svd(v.T @ signs)
@@ -127,6 +132,7 @@ def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> Line
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
+@checked
 def rerank(
     queries: Any, documents: Any, shortlists: Sequence[ArrayLike], k: int | None = None
 ) -> list[np.ndarray]:
@@ -149,8 +155,8 @@ def rerank(
     list of ndarray
         Row numbers, best first; equals in the order in which they came.
     """
-    queries = check_array(queries, accept_sparse="csr", input_name="queries")
-    documents = check_array(documents, accept_sparse="csr", input_name="documents")
+    queries = matrix("queries", queries)
+    documents = matrix("documents", documents)
     if queries.shape[1] != documents.shape[1]:
         raise ValueError(
             f"got queries of {queries.shape[1]} and documents of {documents.shape[1]} numbers, "
@@ -177,5 +183,5 @@ def rerank(
     return ordered
 
 
-def _matrix(x: ArrayLike) -> np.ndarray:
-    return check_array(as_array(x), dtype=np.float64, input_name="messages")
+def _matrix(x: Data) -> np.ndarray:
+    return vectors(x).numpy()
