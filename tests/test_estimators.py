@@ -921,9 +921,6 @@ def test_outliers_off_the_plane_are_found():
     odd = np.column_stack([g.permutation(column) for column in table(300, seed=0).T])[:30]
     detector = AutoencoderDetector(2, random_state=0, epochs=60, novelty=False).fit(x)
     assert (detector.predict(x) == -1).mean() < 0.05
-    # and the column that is out of place has most of the error
-    x[:, 2] += 100 * x[:, 2].std()
-    assert (detector.explain(x).argmax(1) == 2).mean() > 0.5
     assert (detector.predict(odd) == -1).mean() > 0.8
 
 
