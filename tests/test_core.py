@@ -171,7 +171,7 @@ def test_weights_that_are_negative_or_not_finite_are_refused(weight):
     with pytest.raises(ValueError, match=r"got .*code.*, expected a finite"):
         Objective(model, penalties={"code": (weight, squared_code)})
     objective = Objective(model, penalties={"code": (1.0, squared_code)})
-    with pytest.raises(ValueError, match=r"got .* as the weight of 'code'"):
+    with pytest.raises(ValueError, match=r"got the weight of 'code'="):
         objective.set_weight("code", weight)
     assert objective.weight("code").item() == 1.0
 

@@ -183,8 +183,8 @@ def test_a_space_inside_another_has_no_angle_with_it():
     [
         (draw(3, 2), draw(4, 2), "got matrices with 3 and 4 rows.*directions are columns"),
         (draw(3), draw(3, 1), r"first matrix of shape \(3,\)"),
-        (draw(3, 1), torch.ones(3, 2), "the second matrix.*linearly dependent"),
-        (draw(2, 3), draw(2, 1), "the first matrix.*linearly dependent"),
+        (draw(3, 1), torch.ones(3, 2), "a second matrix.*linearly dependent"),
+        (draw(2, 3), draw(2, 1), "a first matrix.*linearly dependent"),
     ],
 )
 def test_angles_between_what_spans_no_space_are_refused(a, b, message):
@@ -248,7 +248,7 @@ def test_affine_of_single_precision_gives_double():
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus])
 def test_networks_that_bend_are_refused(activation):
-    with pytest.raises(ValueError, match=r"not affine: it departs from .* linear layers only"):
+    with pytest.raises(ValueError, match=r"not affine, it departs from .* linear layers only"):
         affine(aebook.networks.mlp((5, 8, 3), activation=activation), 5)
 
 

@@ -190,7 +190,7 @@ def test_misuse_of_rankings_is_refused():
         with pytest.raises(ValueError, match="NaN or infinite"):
             metric(relevant, distances * np.nan)
     for k in (0, 4, 1.5, True):
-        with pytest.raises(ValueError, match=rf"got k={k} .*from 1 to 3"):
+        with pytest.raises(ValueError, match=rf"got k={k}, expected a whole number"):
             precision_at_k(relevant, k)
     for total in ([3], [3, 2], [np.nan, 3]):
         with pytest.raises(ValueError, match="expected one number each that is not below"):

@@ -70,7 +70,7 @@ def test_what_has_no_symbols_is_refused():
         split_smiles("CCX")
     with pytest.raises(ValueError, match=r"no symbol starts with '\[nH'"):
         split_smiles("c1cc[nH")
-    with pytest.raises(ValueError, match="no SELFIES: no symbol starts with 'C'"):
+    with pytest.raises(ValueError, match=r"no SELFIES.*: no symbol starts with 'C'"):
         split_selfies("[C][C]C")
 
 

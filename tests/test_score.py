@@ -58,7 +58,7 @@ def test_nothing_depends_on_where_the_origin_is(m, far):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_messages_that_are_not_finite_have_no_density(bad):
-    with pytest.raises(ValueError, match=r"expected \(B, 2\), all finite"):
+    with pytest.raises(ValueError, match=r"NaN or infinite values, expected finite"):
         random_mixture(2).log_density(torch.full((1, 2), bad))
 
 
@@ -267,5 +267,5 @@ def test_points_have_no_density_and_widths_must_agree():
     points = Mixture([[0.0, 1.0]])
     with pytest.raises(ValueError, match="points have no density"):
         points.score(torch.zeros(1, 2))
-    with pytest.raises(ValueError, match=r"got messages of shape \(1, 3\), expected \(B, 2\)"):
+    with pytest.raises(ValueError, match=r"got a tensor of shape \(1, 3\) .*expected \(B, 2\)"):
         points.denoise(torch.zeros(1, 3), 1.0)

@@ -428,7 +428,7 @@ def test_an_encoder_of_ones_own_is_restored_by_giving_it(tmp_path, dtype):
 
     for parts, message in {
         (): r"its encoder is a .*Encoder, .* give \{'encoder': Encoder\(\.\.\.\)\}",
-        (("encoder", Encoder),): "got <class .*> as the part 'encoder', expected an instance",
+        (("encoder", Encoder),): r"got parts\['encoder'\]=Encoder, a type, expected a Module",
         (
             ("encoder", Encoder(5, 3)),
         ): r"got encoder.first.weight as .* \(3, 6\), expected .* \(3, 5",
@@ -516,7 +516,7 @@ def extended():
 
 REFUSED = {
     "objective": (lambda: variants.plain((6, 2)), "got an Objective, expected a model: save obj"),
-    "a number": (lambda: 3, "got a int, expected a model"),
+    "a number": (lambda: 3, "got model=3, expected a Module"),
     "a class of one's own": (lambda: Mine(nn.Linear(6, 2), nn.Linear(2, 6)), "got a .*Mine, expec"),
     "hook": (hooked, r"encoder\.0 has hooks, which are code: remove them"),
     "method": (overridden, "encoder has forward=<function .* and not None"),

@@ -249,14 +249,14 @@ def test_it_tells_two_languages_apart():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: tokens(b"a"), "got a text of type bytes, expected a string"),
-        (lambda: vocabulary("a text"), r"one string as the texts, expected several: use \[text\]"),
-        (lambda: cooccurrence("a text", ["a"]), "one string as the texts"),
+        (lambda: tokens(b"a"), "got text=b'a', expected text"),
+        (lambda: vocabulary("a text"), r"got texts='a text', expected a list"),
+        (lambda: cooccurrence("a text", ["a"]), "got texts='a text', expected"),
         (lambda: vocabulary(["a b"], least=2), "got 2 words of which none occurs 2 times"),
         (lambda: vocabulary(["a"], least=0), "got least=0"),
         (lambda: cooccurrence(["a"], ["a", "a"]), "words that are none or repeat"),
         (lambda: cooccurrence(["a"], []), "words that are none or repeat"),
-        (lambda: cooccurrence(["a"], "a"), "words that are a string"),
+        (lambda: cooccurrence(["a"], "a"), "got words='a', expected a list"),
         (lambda: cooccurrence(["a"], ["a"], ["b", "b"]), "contexts that are none or repeat"),
         (lambda: cooccurrence(["a"], ["a"], window=0), "got window=0"),
         (lambda: ppmi(np.zeros((2, 3))), "counts that are all 0"),

@@ -9,7 +9,7 @@ import numbers
 import sys
 from collections.abc import Collection
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool | np.bool_)
-        and -LARGEST <= cast(float, value) <= LARGEST
+        and not (isinstance(value, int) and abs(int(value)) > LARGEST)
         and math.isfinite(value)
     )
 

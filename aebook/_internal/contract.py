@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, is_number, shown
 
-__all__ = ["Numbers", "checked", "taken"]
+__all__ = ["checked", "taken"]
 
 # what PyTorch and NumPy say when there is not enough memory on the CPU, or never would be
 _TOO_LARGE = re.compile(
@@ -194,7 +194,7 @@ def _can_be_called(value: Any, parts: tuple[Any, ...]) -> bool:
     """Whether it is a function; a module where one that makes modules is meant is none."""
     if not callable(value):
         return False
-    takes, gives = parts or (..., Any)
+    takes, gives = cast(tuple[Any, Any], parts or (..., Any))
     if takes == []:
         return not isinstance(value, nn.Module)
     if isinstance(value, type) and takes is not ...:

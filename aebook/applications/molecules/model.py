@@ -93,7 +93,12 @@ def from_selfies(selfies: str) -> str:
     Symbols that would ask too many bonds of an atom are read as fewer, or as none. What is left
     may be the empty text.
     """
-    return need("selfies", "selfies", "chem").decoder("".join(split_selfies(selfies)))
+    library = need("selfies", "selfies", "chem")
+    try:
+        return library.decoder("".join(split_selfies(selfies)))
+    except library.DecoderError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"got {selfies!r}, expected symbols of SELFIES: {reason}") from error
 
 
 class Alphabet:
