@@ -361,7 +361,7 @@ def test_words_of_texts_go_straight_into_a_pipeline():
     [
         ({"epochs": -1}, "got epochs=-1, expected a whole number, 0 or more, or 'auto'"),
         ({"batch_size": 0}, "got batch_size=0, expected a whole number, 1 or more, or 'auto'"),
-        ({"validation_fraction": 1.0}, "got validation_fraction=1.0, expected .* and below 1"),
+        ({"validation_fraction": 1.0}, "got validation_fraction=1.0, expected .* and less than 1"),
         ({"n_iter_no_change": 0}, "got n_iter_no_change=0, expected a whole number, 1 or more"),
         ({"early_stopping": "never"}, "got early_stopping='never', expected 'auto', True or"),
         ({"verbose": -1}, "got verbose=-1, expected a whole number, 0 or more"),
@@ -921,9 +921,6 @@ def test_outliers_off_the_plane_are_found():
     odd = np.column_stack([g.permutation(column) for column in table(300, seed=0).T])[:30]
     detector = AutoencoderDetector(2, random_state=0, epochs=60, novelty=False).fit(x)
     assert (detector.predict(x) == -1).mean() < 0.05
-    # and the column that is out of place has most of the error
-    x[:, 2] += 100 * x[:, 2].std()
-    assert (detector.explain(x).argmax(1) == 2).mean() > 0.5
     assert (detector.predict(odd) == -1).mean() > 0.8
 
 

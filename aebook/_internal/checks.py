@@ -170,7 +170,8 @@ def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:
 def check_weights(sample_weight: Any, samples: int) -> NDArray[np.float64]:
     """Weights of samples, (N,), float64: finite, 0 or more, not all zero."""
     try:
-        weights = np.asarray(as_array(sample_weight), dtype=np.float64)
+        given = as_array(sample_weight)
+        weights = np.empty(0) if given.dtype.kind in "cSU" else given.astype(np.float64)
     except (TypeError, ValueError):
         weights = np.empty(0)
     fits = weights.shape == (samples,) and np.isfinite(weights).all()

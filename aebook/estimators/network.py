@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from aebook import corruptions, variants
-from aebook._internal.checks import check_weights, number, one_of, whole
+from aebook._internal.checks import check_weights, number, one_of, shown, whole
 from aebook._internal.randomness import seeded
 from aebook.core import Objective
 from aebook.distances import Gaussian, bernoulli
@@ -29,11 +29,13 @@ from aebook.training.schedules import constant
 
 __all__ = [
     "NetworkEstimator",
+    "Refused",
     "Samples",
     "code_units",
     "held_out",
     "hidden_layers",
     "make_objective",
+    "matrix",
     "rows",
     "unit_interval",
 ]
@@ -80,6 +82,10 @@ VARIANTS = {
 }
 
 
+class Refused(ValueError, TypeError):
+    """A ValueError, as everywhere in this package, and a TypeError where scikit-learn wants one."""
+
+
 class NetworkEstimator(BaseEstimator):
     """The way from parameters, which each estimator lists for itself, to weights."""
 
@@ -114,9 +120,19 @@ class NetworkEstimator(BaseEstimator):
         if not isinstance(self.verbose, bool):
             whole("verbose", self.verbose, least=0)
         _check_device(self.device)
+        try:
+            given = check_random_state(
+                # a truth value is no seed
+                str(self.random_state) if isinstance(self.random_state, bool) else self.random_state
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"got {shown('random_state', self.random_state)}, expected a seed from 0 to "
+                f"2**32 - 1, a numpy.random.RandomState or None: {error}"
+            ) from error
         if first:
             # a stream of its own, which successive calls of partial_fit go on drawing from
-            own = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            own = given.randint(np.iinfo(np.int32).max)
             self._random_state = check_random_state(int(own))
 
     def _begin(self, x: Table, w: Weights, make: Callable[[int], Objective]) -> None:
@@ -225,13 +241,13 @@ class NetworkEstimator(BaseEstimator):
         if not reset:
             check_is_fitted(self, "objective_")
         if self.scale and sparse.issparse(X):
-            raise TypeError(
-                "got a sparse matrix with scale=True, which would fill its zeros: give "
+            raise Refused(
+                "got a sparse matrix with scale=True, which would fill its zeros; expected "
                 "scale=False, with a MaxAbsScaler before it if features differ in scale, or "
                 "X.toarray()"
             )
         kinds: dict[str, Any] = {"dtype": FLOATS, "accept_sparse": "csr"}
-        return validate_data(self, X, reset=reset, **kinds)
+        return matrix(lambda: validate_data(self, X, reset=reset, **kinds), "X", X)
 
     def _weighed(
         self, X: Any, sample_weight: ArrayLike | None, reset: bool = True
@@ -286,6 +302,16 @@ class NetworkEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = not self.scale
         return tags
+
+
+def matrix(check: Callable[[], Any], name: str, values: Any) -> Any:
+    """What scikit-learn makes of a matrix, or its refusal with what came."""
+    try:
+        return check()
+    except (TypeError, ValueError) as error:
+        raise Refused(
+            f"got {shown(name, values)}, expected a matrix (N, m) of finite numbers: {error}"
+        ) from error
 
 
 def rows(values: Any, chosen: Rows) -> Any:
@@ -356,7 +382,7 @@ def code_units(n_components: Any, m: int) -> int:
 
 def unit_interval(x: Table, output: str, scale: bool) -> Table:
     """Refuse samples that a sigmoid output cannot reproduce; clip what rounding left outside."""
-    if output != "sigmoid":
+    if not isinstance(output, str) or output != "sigmoid":
         return x
     if scale:
         raise ValueError(

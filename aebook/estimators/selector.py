@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import RandomState
@@ -24,6 +24,7 @@ from aebook.estimators.network import (
     NetworkEstimator,
     Samples,
     hidden_layers,
+    matrix,
     rows,
 )
 from aebook.training.temperature import annealing
@@ -147,7 +148,8 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         :meth:`AutoencoderTransformer.transform` does.
         """
         check_is_fitted(self, "support_")
-        given = check_array(X, dtype=FLOATS, accept_sparse=not self.scale, input_name="features")
+        kinds: dict[str, Any] = {"dtype": FLOATS, "accept_sparse": not self.scale}
+        given = matrix(lambda: check_array(X, input_name="features", **kinds), "features", X)
         given = given.toarray() if sparse.issparse(given) else given
         chosen = np.flatnonzero(self.support_)
         if given.shape[1] != len(chosen):

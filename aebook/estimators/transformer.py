@@ -21,6 +21,7 @@ from aebook.estimators.network import (
     code_units,
     hidden_layers,
     make_objective,
+    matrix,
     unit_interval,
 )
 from aebook.metrics import fvu
@@ -190,7 +191,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Samples (N, m), in the unit of the data, that codes (N, p) stand for."""
         check_is_fitted(self, "objective_")
-        z = check_array(X, dtype=FLOATS, input_name="codes")
+        z = matrix(lambda: check_array(X, dtype=FLOATS, input_name="codes"), "codes", X)
         if z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"got codes of {z.shape[1]} numbers, expected {self._n_features_out}, as many as "
