@@ -137,7 +137,7 @@ class DiscretisedLogistic(nn.Module):
 
     The decoder gives twice as many numbers as the message has: means μ in the unit of the message,
     then log s, along the first axis after the batch, (B, 2m) or (B, 2C, H, W). It ends in no
-    activation, and below -7 log s counts as -7.
+    activation; log s is cut off at -7 and 7.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class DiscretisedLogistic(nn.Module):
 
     def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
         """Return one value a sample, (B,), at least 0, for targets (B, m) of such levels."""
-        mean, log_scale = self._split(reconstruction)
+        mean, log_scale = self._split(reconstruction.to(target.dtype))
         _check_shapes(mean, target)
         last = self.levels - 1
         if not torch.compiler.is_compiling() and target.numel():
@@ -161,28 +161,31 @@ class DiscretisedLogistic(nn.Module):
                     f"got a target that is not made of the {self.levels} levels 0, 1/{last}, ..., "
                     f"1: for images of bytes use x.float() / 255, else round x to levels"
                 )
-        half = 0.5 / last
-        above = (target + half - mean) / log_scale.exp()
-        below = (target - half - mean) / log_scale.exp()
-        # F(a) - F(b) = F(a) F(-b) (1 - exp(b - a)), which is exact far from the mean too
-        width = -torch.expm1(-2 * half / log_scale.exp())
-        lowest, highest = target < half, target > 1 - half
+        above, below, width = self._edges(target, mean, log_scale)
         log_p = (
-            F.logsigmoid(above).masked_fill(highest, 0)
-            + F.logsigmoid(-below).masked_fill(lowest, 0)
-            + width.log().masked_fill(lowest | highest, 0)
+            F.logsigmoid(above).masked_fill(target > 1 - 0.5 / last, 0)
+            + F.logsigmoid(-below).masked_fill(target < 0.5 / last, 0)
+            + width.log().masked_fill((target - 0.5).abs() > 0.5 - 0.5 / last, 0)
         )
         return -_sum(log_p)
 
     def probabilities(self, reconstruction: Tensor) -> Tensor:
         """The probability of each level at each entry, (B, ..., levels)."""
-        mean, log_scale = self._split(reconstruction)
-        edges = torch.arange(1, self.levels, dtype=mean.dtype, device=mean.device) - 0.5
-        edges = edges / (self.levels - 1) - mean.unsqueeze(-1)
-        below = (edges / log_scale.exp().unsqueeze(-1)).sigmoid()
-        return torch.cat([below, torch.ones_like(below[..., :1])], -1).diff(
-            dim=-1, prepend=torch.zeros_like(below[..., :1])
-        )
+        mean, log_scale = (part.unsqueeze(-1) for part in self._split(reconstruction))
+        x = torch.linspace(0, 1, self.levels, dtype=mean.dtype, device=mean.device)
+        above, below, width = self._edges(x, mean, log_scale)
+        above, below = above.sigmoid(), (-below).sigmoid()
+        inside = above[..., 1:-1] * below[..., 1:-1] * width
+        return torch.cat([above[..., :1], inside, below[..., -1:]], -1)
+
+    def _edges(self, x: Tensor, mean: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Standardised edges of a level, and the third factor of F(a) F(-b) (1 - exp(b - a)).
+
+        That is F(a) - F(b), and loses no digits far from the mean.
+        """
+        scale, half = log_scale.exp(), 0.5 / (self.levels - 1)
+        above, below = (x + half - mean) / scale, (x - half - mean) / scale
+        return above, below, -torch.expm1(-2 * half / scale)
 
     def arguments(self) -> dict[str, Any]:
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
@@ -199,7 +202,7 @@ class DiscretisedLogistic(nn.Module):
                 "(B, 2m, ...): means, and then logarithms of scales"
             )
         mean, log_scale = reconstruction.chunk(2, dim=1)
-        return mean, log_scale.clamp(min=-7)
+        return mean, log_scale.clamp(-7, 7)
 
 
 def categorical(reconstruction: Tensor, target: Tensor, *, ignore: int | None = None) -> Tensor:

@@ -90,7 +90,9 @@ def bin_probabilities(posterior: Posterior, bits: int) -> Tensor:
     mean, log_variance = (part.double().unsqueeze(-1) for part in posterior)
     edges = torch.special.ndtri(torch.arange(bins + 1, dtype=torch.float64) / bins)
     edges = edges.to(mean.device)
-    return torch.special.ndtr((edges - mean) / (log_variance / 2).exp()).diff(dim=-1)
+    return torch.special.ndtr((edges - mean) / (log_variance / 2).clamp(-300, 300).exp()).diff(
+        dim=-1
+    )
 
 
 def lengths(

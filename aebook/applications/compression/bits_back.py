@@ -65,6 +65,7 @@ _HEADER = struct.Struct("<4s8sBHI")
 
 #: Values of messages that a byte may stand for: no header of a short file asks for much memory.
 _MOST_VALUES = 4096
+_MOST_UNITS = 65_535
 
 
 def encode(objective: Objective, x: Data, *, bits: int = 10) -> bytes:
@@ -90,7 +91,8 @@ def encode(objective: Objective, x: Data, *, bits: int = 10) -> bytes:
     ValueError
         If the model is no such autoencoder, or the messages have other values.
     """
-    sender = _Coder(objective, whole("bits", bits, most=MOST_BITS))
+    bits = whole("bits", bits, most=MOST_BITS)
+    sender = _Coder(objective, bits)
     messages = in_pieces(sender.model, x, 2048, sender.to_levels).numpy()
     stack, units = sender.stack(), 0
     with _one_thread():
@@ -187,9 +189,9 @@ class _Coder:
 
     def to_levels(self, x: Tensor) -> Tensor:
         """Messages as whole numbers from 0 to the last level."""
-        levels = (x * self.last).round() if x.is_floating_point() else torch.full_like(x, -1)
-        near = (x * self.last - levels).abs() < 1e-3
-        if not (near & (levels >= 0) & (levels <= self.last)).all():
+        levels = (x * self.last).round() if x.is_floating_point() else torch.full(x.shape, -1)
+        within = (levels >= 0) & (levels <= self.last)
+        if not (within.all() and ((x * self.last - levels).abs() < 1e-3).all()):
             raise ValueError(
                 f"got messages of type {x.dtype} with values other than k/{self.last}, k from 0 to "
                 f"{self.last}, expected these alone: for images of bytes use x.float() / 255, for "
@@ -204,7 +206,13 @@ class _Coder:
     def posterior(self, message: NDArray[np.int32]) -> NDArray[np.float64]:
         """Q of each bin of each unit, (p, bins)."""
         h = self.model.encoder(self.to_values(torch.from_numpy(message.copy()))[None])
-        return _finite(bin_probabilities(self.model.bottleneck.posterior(h), self.bits)[0])
+        posterior = self.model.bottleneck.posterior(h)
+        if posterior.mean.dim() != 2 or posterior.mean.shape[1] > _MOST_UNITS:
+            raise ValueError(
+                f"got codes of shape {tuple(posterior.mean.shape[1:])}, expected (p,) with p up to "
+                f"{_MOST_UNITS:,}: let the encoder end in nn.Flatten()"
+            )
+        return _finite(bin_probabilities(posterior, self.bits)[0])
 
     def likelihood(self, z: NDArray[np.int32]) -> NDArray[np.float64]:
         """The probability of each level at each place, (m, levels)."""
@@ -216,7 +224,7 @@ class _Coder:
         """The shape of a message."""
         try:
             return tuple(self._probabilities(torch.zeros(units).double()).shape[:-1])
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ValueError(f"the bytes claim codes of {units} units: get them again") from error
 
     def _probabilities(self, z: Tensor) -> Tensor:
