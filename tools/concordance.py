@@ -59,6 +59,10 @@ VERDICTS = {
 BOUND = re.compile(r" (?:<=?|>=?|=) ")
 
 HEAD = """\
+---
+html_theme.sidebar_secondary.remove: true
+---
+
 <!-- made by tools/concordance.py from its two tables and the outputs of the chapters -->
 
 # The article, statement by statement
@@ -90,13 +94,12 @@ references, listed {{ref}}`below <article-references>`.
 ````{{list-table}}
 :header-rows: 1
 :class: concordance
-:widths: 10 29 24 25 12
+:widths: 10 30 28 32
 
 * - Row
   - The article says
   - Verdict
-  - Measured here
-  - Chapter
+  - Measured, and where
 """
 FOOT = """\
 
@@ -151,7 +154,7 @@ def title(chapter: str) -> str:
 
 
 def measured(chapter: str, name: str) -> str:
-    """The line of a chapter's stored outputs that a name stands for."""
+    """The line of a chapter's stored outputs that a name stands for, with what stands above."""
     if name.startswith("@"):
         chapter, name = name[1:].split(" ", 1)
     *above, what = name.split(" » ")
@@ -171,7 +174,7 @@ def measured(chapter: str, name: str) -> str:
         raise ValueError(
             f"{chapter} prints {len(found)} lines named {name!r}, expected one: {found}"
         )
-    return found[0]
+    return " ".join(" » ".join((*above, found[0])).split())
 
 
 def links(ids: list[str], to: str) -> str:
@@ -195,7 +198,7 @@ def summary(rows: list[dict[str, str]]) -> str:
 
 
 def cell(*paragraphs: str, first: bool = False) -> str:
-    """A cell of a list-table."""
+    """A cell of a list-table, of one paragraph or several."""
     text = "\n\n".join(filter(None, paragraphs)).replace("\n", "\n    ")
     return re.sub(r"[ ]+$", "", f"{'* - ' if first else '  - '}{text}\n", flags=re.MULTILINE)
 
@@ -205,17 +208,15 @@ def statement(row: dict[str, str]) -> str:
     given = " ".join(f"{{ref}}`[{n}] <article-reference-{n}>`" for n in numbers(row["references"]))
     lines = [measured(row["chapter"], name) for name in filter(None, row["measured"].split(" ;; "))]
     mark = " (definition)" if row["kind"] == "definition" and row["verdict"] == "holds" else ""
+    where = [f"{{ref}}`{title(row['chapter'])} <{row['label']}>`"]
+    where += [f"{{doc}}`/book/{chapter}`" for chapter in row["also"].split()]
     published = f"Published: {row['published']}" if row["published"] else ""
     return "".join(
         (
             cell(f"(says-{row['id']})=\n{row['id'].replace('-', ' ')}", first=True),
             cell(f"{row['statement']} {given}".strip()),
             cell(f"**{row['verdict']}**{mark}", row["why"]),
-            cell(*(f"`{line}`" for line in lines), published),
-            cell(
-                f"{{ref}}`{title(row['chapter'])} <{row['label']}>`",
-                *(f"{{doc}}`/book/{chapter}`" for chapter in row["also"].split()),
-            ),
+            cell(*(f"`{line}`" for line in lines), published, ", ".join(where)),
         )
     )
 
