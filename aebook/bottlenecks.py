@@ -87,9 +87,16 @@ class Posterior(NamedTuple):
     log_variance: Tensor
     r"""Logarithms of the variances, :math:`\log σ^2`, (B, p)."""
 
-    def sample(self) -> Tensor:
-        r"""Draw :math:`z = μ + σ ε` with :math:`ε \sim N(0, I)`; gradients reach μ and σ."""
-        return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean)
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        r"""Draw :math:`z = μ + σ ε` with :math:`ε \sim N(0, I)`; gradients reach μ and σ.
+
+        Parameters
+        ----------
+        generator
+            Where ε comes from; None: PyTorch's global generator.
+        """
+        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.mean + (self.log_variance / 2).exp() * noise
 
     def kl(self) -> Tensor:
         r"""Divergence from the prior :math:`D_{KL}(q(z|x) \,\|\, N(0, I))` in nats, (B,)."""

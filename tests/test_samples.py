@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import aebook
+from aebook import bottlenecks
 from aebook.applications import molecules
 from aebook.theory import likelihood, score
 
@@ -31,7 +32,18 @@ def by_counts(generator=None):
     return molecules.NGram(ALPHABET.encode(LINES), 2).sample(5, generator=generator)
 
 
+def by_posterior(generator=None):
+    return bottlenecks.Posterior(torch.zeros(5, 3), torch.ones(5, 3)).sample(generator)
+
+
+def by_machine(generator=None):
+    return MACHINE.gibbs(torch.ones(5, 6), 2, generator)
+
+
+DRAWS = [gaussians, decoded, written, by_decoder, by_counts, by_posterior, by_machine]
+
 torch.manual_seed(0)
+MACHINE = aebook.boltzmann.RBM(6, 4)
 VAE = aebook.variants.variational((6, 3)).eval()
 ALPHABET = molecules.Alphabet.of(LINES)
 LENGTH = ALPHABET.encode(LINES).shape[1]
@@ -42,7 +54,7 @@ def same(a, b):
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-@pytest.mark.parametrize("draw", [gaussians, decoded, written, by_decoder, by_counts])
+@pytest.mark.parametrize("draw", DRAWS)
 def test_samples_come_from_the_generator_given(draw):
     before = torch.get_rng_state()
     first, again = (draw(torch.Generator().manual_seed(7)) for _ in range(2))
@@ -52,7 +64,7 @@ def test_samples_come_from_the_generator_given(draw):
     assert not all(same(first, other) for other in others)
 
 
-@pytest.mark.parametrize("draw", [gaussians, decoded, written, by_decoder, by_counts])
+@pytest.mark.parametrize("draw", DRAWS)
 def test_without_one_they_come_from_pytorchs_own(draw):
     torch.manual_seed(3)
     first = draw()

@@ -1,8 +1,8 @@
 """Measure rate, schedule and batch of `aebook.fit` over a grid: what its defaults were chosen on.
 
-    python tools/choose_defaults.py                            the grid, then the table
-    python tools/choose_defaults.py --epochs 30 --batches 128  the same for long runs
-    python tools/choose_defaults.py --table FILE               a table from what was measured
+    python tools/choose_defaults.py                     the grid, then the table
+    python tools/choose_defaults.py --epochs 30 --batches 64    fewer settings, longer runs
+    python tools/choose_defaults.py --table FILE        a table from what was measured
 
 Every variant is trained on 4,000 messages and judged by its loss on 1,000 others of the training
 split, for each setting of the grid; half an hour or so. A setting's regret on a task is
@@ -90,14 +90,16 @@ def parts(data: Tensor | tuple[Tensor, ...], rows: slice) -> Any:
     return tuple(part[rows] for part in data) if isinstance(data, tuple) else data[rows]
 
 
-def measure(out: Path, lengths: list[int], batches: list[int]) -> list[dict]:
+def measure(
+    out: Path, lengths: list[int], rates: list[float], names: list[str], batches: list[int]
+) -> list[dict]:
     """Train everything; keep each result as soon as it is there."""
     torch.set_num_threads(1)
     found = json.loads(out.read_text()) if out.exists() else []
     done = {(r["task"], r["epochs"], r["lr"], r["schedule"], r["batch_size"]) for r in found}
     for name, data, make, anneal in tasks():
         train, held_out = parts(data, slice(TRAIN)), parts(data, slice(TRAIN, None))
-        for epochs, lr, schedule, size in itertools.product(lengths, RATES, SCHEDULES, batches):
+        for epochs, lr, schedule, size in itertools.product(lengths, rates, names, batches):
             if (name, epochs, lr, schedule, size) in done:
                 continue
             torch.manual_seed(0)
@@ -142,12 +144,15 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="what was measured before")
     parser.add_argument("--out", type=Path, default=Path("defaults.json"), help="where to keep it")
     parser.add_argument("--epochs", type=int, nargs="+", default=[8])
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES)
+    parser.add_argument("--schedules", nargs="+", default=SCHEDULES)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     given = parser.parse_args()
     if given.table:
         show(json.loads(given.table.read_text()))
     else:
-        show(measure(given.out, given.epochs, given.batches))
+        settings = given.epochs, given.rates, given.schedules, given.batches
+        show(measure(given.out, *settings))
 
 
 if __name__ == "__main__":

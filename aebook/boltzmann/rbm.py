@@ -119,11 +119,21 @@ class RBM(nn.Module):
         return units.mean(F.linear(h, self.weight.T, self.visible_bias), self.visible_units)
 
     @torch.no_grad()
-    def gibbs(self, v: Tensor, steps: int = 1) -> Tensor:
-        """Visible states after some rounds of h ~ p(h | v), v ~ p(v | h), from ``v``."""
+    def gibbs(self, v: Tensor, steps: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """Visible states after some rounds of h ~ p(h | v), v ~ p(v | h), from ``v``.
+
+        Parameters
+        ----------
+        v
+            Visible states to start from, (B, visible).
+        steps
+            Rounds, 0 or more.
+        generator
+            Where states are drawn from; None: PyTorch's global generator.
+        """
         for _ in range(steps):
-            h = units.sample(self.hidden_mean(v), self.hidden_units)
-            v = units.sample(self.visible_mean(h), self.visible_units)
+            h = units.sample(self.hidden_mean(v), self.hidden_units, generator)
+            v = units.sample(self.visible_mean(h), self.visible_units, generator)
         return v
 
     def contrast(self, v: Tensor, negative: Tensor) -> Tensor:

@@ -23,12 +23,13 @@ def mean(inputs: Tensor, kind: Units) -> Tensor:
     return inputs.sigmoid() if kind == "bernoulli" else inputs
 
 
-def sample(mean: Tensor, kind: Units) -> Tensor:
-    """States of units with these means."""
+def sample(mean: Tensor, kind: Units, generator: torch.Generator | None = None) -> Tensor:
+    """States of units with these means, drawn from a generator; None: PyTorch's global one."""
+    noise = torch.empty_like(mean)
     if kind == "bernoulli":
         # faster than torch.bernoulli
-        return (torch.rand_like(mean) < mean).to(mean.dtype)
-    return mean + torch.randn_like(mean)
+        return (noise.uniform_(generator=generator) < mean).to(mean.dtype)
+    return mean + noise.normal_(generator=generator)
 
 
 def log_factor(states: Tensor, bias: Tensor, kind: Units) -> Tensor:

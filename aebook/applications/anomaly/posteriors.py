@@ -21,9 +21,10 @@ __all__ = ["Shared", "finite", "mean_distance", "with_posterior"]
 class Shared(Posterior):
     """A posterior that draws with the same noise for all messages."""
 
-    def sample(self) -> Tensor:
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw z = μ + σ ε, the same ε for each message."""
-        return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean[:1])
+        noise = torch.empty_like(self.mean[:1]).normal_(generator=generator)
+        return self.mean + (self.log_variance / 2).exp() * noise
 
 
 def with_posterior(
