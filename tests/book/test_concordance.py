@@ -172,8 +172,8 @@ def test_letters_mean_one_thing(chapter: str) -> None:
     """b is the bottleneck, a bias has an index; σ before a parenthesis is an activation."""
     bad = []
     for formula in mathematics(text_of(chapter)):
-        bare = re.search(r"(?<![A-Za-z\\_{^])b(?![A-Za-z_(])", formula)
-        if bare and formula.strip("$ ") != "b" and chapter != "depth/pretraining":
+        bias = re.search(r"\+ *b(?![A-Za-z_(])|(?<![A-Za-z\\_{^,])b *(?==)", formula)
+        if bias and chapter != "depth/pretraining":
             bad.append(f"b without an index: {formula[:70]}")
         if re.search(r"(?<!_)\\sigma(\^2)?\(x\)", formula):
             bad.append(f"a deviation that looks like an activation: {formula[:70]}")
