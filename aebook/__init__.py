@@ -4,7 +4,7 @@
 >>> images, labels = aebook.datasets.fashion_mnist()
 >>> objective = aebook.variants.plain((784, 256, 32))
 >>> history = aebook.fit(objective, images, epochs=10)
->>> codes = objective.model.encode(images)
+>>> codes = aebook.encode(objective.model, images)
 
 Modules are loaded when they are first asked for.
 """
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         concrete,
         core,
         corruptions,
+        data,
         datasets,
         distances,
         estimators,
+        inference,
         jacobian,
         metrics,
         networks,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         variants,
     )
     from aebook.core import Autoencoder, Loss, Objective
+    from aebook.inference import decode, encode, reconstruct
     from aebook.storage import load, save
     from aebook.training import History, evaluate, fit, lbfgs
 
@@ -50,10 +53,13 @@ _HOMES = {
     "History": "training",
     "Loss": "core",
     "Objective": "core",
+    "decode": "inference",
+    "encode": "inference",
     "evaluate": "training",
     "fit": "training",
     "lbfgs": "training",
     "load": "storage",
+    "reconstruct": "inference",
     "save": "storage",
 }
 
@@ -69,11 +75,15 @@ __all__ = [
     "concrete",
     "core",
     "corruptions",
+    "data",
     "datasets",
+    "decode",
     "distances",
+    "encode",
     "estimators",
     "evaluate",
     "fit",
+    "inference",
     "jacobian",
     "lbfgs",
     "load",
@@ -82,6 +92,7 @@ __all__ = [
     "penalties",
     "plots",
     "processes",
+    "reconstruct",
     "recurrent",
     "save",
     "sparse",

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import number, one_of, whole
+from aebook._internal.checks import number, whole
+from aebook._internal.contract import checked
 
 __all__ = ["Binary", "Gaussian", "Posterior", "TopK"]
 
@@ -31,15 +32,17 @@ class TopK(nn.Module):
     """
 
     k: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("k",)
 
+    @checked
     def __init__(
         self, k: int, by: Literal["value", "magnitude"] = "value", alpha: float = 1.0
     ) -> None:
         super().__init__()
-        one_of("by", by, ("value", "magnitude"))
-        _leave_to_python()
         self.by, self.alpha = by, number("alpha", alpha)
         self.register_buffer("k", torch.tensor(whole("k", k)))
+        _leave_to_python()
 
     def set_k(self, k: int) -> None:
         """Set k, for instance from a schedule: ``fit(..., anneal=lambda o, t: ...)``.
@@ -164,13 +167,13 @@ class Binary(nn.Module):
         σ of the noise, 0 or more, in the unit of h; of no consequence for the other kinds.
     """
 
+    @checked
     def __init__(
         self,
         kind: Literal["straight_through", "bernoulli", "noise"] = "straight_through",
         sigma: float = 1.0,
     ) -> None:
         super().__init__()
-        one_of("kind", kind, ("straight_through", "bernoulli", "noise"))
         self.kind, self.sigma = kind, number("sigma", sigma, least=0)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -180,7 +183,12 @@ class Binary(nn.Module):
         if self.kind == "noise":
             return (h + self.sigma * torch.randn_like(h)).sigmoid()
         mean = h.sigmoid()
-        bits = mean.bernoulli() if self.kind == "bernoulli" else (h > 0).to(h.dtype)
+        if self.kind == "bernoulli":
+            # the draws of mean.bernoulli(), which compiled code makes in float32, whatever the type
+            wide = mean if mean.dtype == torch.float64 else mean.float()
+            bits = (torch.rand_like(wide) < wide).to(h.dtype)
+        else:
+            bits = (h > 0).to(h.dtype)
         # the value is that of the bits, to the bit; the gradient is that of the mean
         return bits + (mean - mean.detach())
 

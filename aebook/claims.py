@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, number, shown
 
 __all__ = ["verify"]
 
@@ -68,9 +68,15 @@ def verify(
     >>> verify("AE over PCA, three seeds", [0.61, 0.63, 0.62], above=[0.55, 0.56, 0.54])
     AE over PCA, three seeds: 0.61 > 0.55, 0.63 > 0.56, 0.62 > 0.54
     """
+    if not isinstance(what, str):
+        raise ValueError(f"got {shown('what', what)}, expected text")
+    within = number("within", within, least=0)
     given = {">": above, "<": below, ">=": at_least, "<=": at_most, "=": equal}
     bounds = {sign: _numbers(bound) for sign, bound in given.items() if bound is not None}
     values = _numbers(value)
+    for numbers in (values, *bounds.values()):
+        if numbers.dtype.kind not in "biuf":
+            raise ValueError(f"got {numbers.dtype} for {what!r}, expected numbers")
     if not bounds:
         raise ValueError(
             f"got no bound for {what!r}: give above, below, at_least, at_most or equal"

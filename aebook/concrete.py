@@ -26,7 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import number, whole
+from aebook._internal.checks import number, tensors, whole
+from aebook._internal.contract import checked
 
 __all__ = ["ConcreteSelector", "relaxed_one_hot"]
 
@@ -50,6 +51,13 @@ def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Tensor:
     Tensor
         The shape of ``logits``; the last dimension is at least 0 and sums to 1.
     """
+    tensors(logits=logits)
+    if not logits.is_floating_point():
+        raise ValueError(f"got logits of type {logits.dtype}, expected floating point")
+    # a GPU would wait for its value to be read
+    if not torch.compiler.is_compiling() and not getattr(temperature, "is_cuda", False):
+        given = temperature.item() if isinstance(temperature, Tensor) else temperature
+        number("temperature", given)
     # away from 0 and 1, where the logarithms are infinite
     eps = torch.finfo(logits.dtype).eps
     uniform = torch.rand_like(logits).clamp(eps, 1 - eps)
@@ -81,7 +89,10 @@ class ConcreteSelector(nn.Module):
     """
 
     temperature: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("temperature",)
 
+    @checked
     def __init__(self, m: int, k: int, temperature: float = 10.0) -> None:
         super().__init__()
         m, k = whole("m", m), whole("k", k)

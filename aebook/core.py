@@ -12,7 +12,7 @@ r"""One equation, one class.
 from __future__ import annotations
 
 import functools
-import math
+import inspect
 import operator
 from collections.abc import Callable, Mapping
 from itertools import accumulate
@@ -21,9 +21,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from aebook._internal.checks import number, shown, tensors
+from aebook._internal.contract import checked
 from aebook.distances import squared_error
 
-__all__ = ["Autoencoder", "Loss", "Objective", "Pass", "Penalty", "layers"]
+__all__ = [
+    "Autoencoder",
+    "Loss",
+    "Objective",
+    "Pass",
+    "Penalty",
+    "averaged",
+    "check_objective",
+    "check_weighable",
+    "layers",
+    "settings",
+]
 
 
 class Autoencoder(nn.Module):
@@ -49,6 +62,7 @@ class Autoencoder(nn.Module):
     bottleneck: Any
     decoder: Any
 
+    @checked
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, bottleneck: nn.Module | None = None
     ) -> None:
@@ -83,13 +97,14 @@ class Autoencoder(nn.Module):
         """Check an input to inference; in evaluation mode, record gradients only if it asks."""
         if not isinstance(given, Tensor):
             raise ValueError(
-                f"got {type(given).__name__}, expected a tensor: use torch.as_tensor(...)"
+                f"got {type(given).__name__}, expected a tensor: aebook.encode(model, data), "
+                "decode and reconstruct take data in any form"
             )
         if self.training:
             return torch.set_grad_enabled(torch.is_grad_enabled())
         if not torch.compiler.is_compiling() and not given.isfinite().all():
             raise ValueError(
-                "the input has NaN or infinite values; expected finite ones: "
+                "got an input that has NaN or infinite values; expected finite ones: "
                 "clean the data or fill what is missing first"
             )
         return torch.set_grad_enabled(torch.is_grad_enabled() and given.requires_grad)
@@ -145,6 +160,7 @@ class Objective(nn.Module):
         Each λ is a buffer, so that a schedule can set it (:meth:`set_weight`).
     """
 
+    @checked
     def __init__(
         self,
         model: Autoencoder,
@@ -153,11 +169,6 @@ class Objective(nn.Module):
         penalties: Mapping[str, tuple[float, Penalty]] | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(model, Autoencoder):
-            raise ValueError(
-                f"got a {type(model).__name__} as the model, expected an Autoencoder: "
-                "wrap it in aebook.Autoencoder(encoder, decoder)"
-            )
         self.model = model
         self.corruption = corruption
         self.distance = distance
@@ -169,28 +180,39 @@ class Objective(nn.Module):
                     "'distance' and 'loss'"
                 )
             self.penalties[name] = penalty
-            self.register_buffer(f"weight_{name}", torch.tensor(_checked(name, weight)))
+            self.register_buffer(f"weight_{name}", torch.tensor(_weight(name, weight)))
             if isinstance(penalty, nn.Module):
                 self.add_module(f"penalty_{name}", penalty)
         for part in (distance, *self.penalties.values()):
             if (check := getattr(part, "check", None)) is not None:
                 check(model)
-        # a second objective over a trained model must not put it back into training mode
-        self.train(model.training)
+        # the model stays in the mode that it is in, and so does each of its parts; beside one that
+        # is trained, a distance that learns σ from what it sees learns no more
+        self.training = model.training
+        for child in () if model.training else self.children():
+            if child is not model:
+                child.eval()
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of the buffers that are set and not learnt, the weights λ: see :func:`settings`."""
+        return tuple(f"weight_{name}" for name in self.penalties)
 
     def weight(self, name: str) -> Tensor:
         """The weight λ of the named penalty, a scalar buffer."""
-        if name not in self.penalties:
+        if not isinstance(name, str) or name not in self.penalties:
             raise ValueError(f"got {name!r}, expected one of the penalties {list(self.penalties)}")
         return self.get_buffer(f"weight_{name}")
 
     def set_weight(self, name: str, value: float) -> None:
         """Set the weight λ of the named penalty, for instance from a schedule."""
-        self.weight(name).fill_(_checked(name, value))
+        self.weight(name).fill_(_weight(name, value))
 
     def corrupted(self, x: Tensor) -> Tensor:
         """What the encoder sees, T(x)."""
-        return x if self.corruption is None else self.corruption(x)
+        tensors(x=x)
+        # a copy, for a corruption that works in place would change the target too
+        return x if self.corruption is None else self.corruption(x.clone())
 
     def per_sample(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
         """Every term before it is averaged: name to a tensor of shape (B,), or a scalar.
@@ -199,6 +221,7 @@ class Objective(nn.Module):
         """
         model, target = self.model, x if target is None else target
         corrupted = self.corrupted(x)
+        tensors(corrupted=corrupted, target=target)
         activations = layers(model.encoder, corrupted)
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
@@ -210,17 +233,90 @@ class Objective(nn.Module):
         for name, penalty in self.penalties.items():
             terms[name] = self.weight(name) * penalty(seen)
         for name, term in terms.items():
-            if term.shape not in ((), (len(x),)):
+            shapes = ((len(x),),) if name == "distance" else ((len(x),), ())
+            tensors(**{name: term})
+            if term.shape not in shapes:
                 raise ValueError(
-                    f"the term {name!r} has shape {tuple(term.shape)}, expected one value a "
-                    f"sample, ({len(x)},), or a scalar: sum over the other dimensions"
+                    f"got a loss whose term {name!r} has shape {tuple(term.shape)}, expected one "
+                    f"value a sample, ({len(x)},), or, of a penalty, a scalar: sum over the "
+                    "message alone, as aebook.distances do"
                 )
         return terms
 
-    def forward(self, x: Tensor, target: Tensor | None = None) -> Loss:
-        """The loss of a batch: every term averaged over its samples, and their sum."""
-        terms = {name: term.mean() for name, term in self.per_sample(x, target).items()}
+    def forward(
+        self, x: Tensor, target: Tensor | None = None, weight: Tensor | None = None
+    ) -> Loss:
+        """The loss of a batch: every term averaged over its samples, and their sum.
+
+        ``weight`` is what each sample counts, (B,), with mean 1 over the data.
+        """
+        terms = {name: averaged(term, weight) for name, term in self.per_sample(x, target).items()}
         return Loss(functools.reduce(operator.add, terms.values()), terms)
+
+
+def settings(network: nn.Module) -> dict[str, Tensor]:
+    """What a person or a schedule sets in a network, by its name in ``network.state_dict()``.
+
+    A weight λ, a temperature τ, the k of top-k, a fixed σ: each module names the buffers of that
+    kind in its attribute ``settings``. All others are learnt, as running statistics are. What is
+    set is never taken from a checkpoint and never brought back by early stopping.
+
+    Parameters
+    ----------
+    network
+        Any module; one of your own may have ``settings`` too, a tuple of names.
+    """
+    return {
+        f"{path}.{name}" if path else name: module.get_buffer(name)
+        for path, module in network.named_modules(remove_duplicate=False)
+        for name in getattr(module, "settings", ())
+    }
+
+
+def averaged(term: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""The mean of a term over the samples of a batch, :math:`\frac1B \sum_n w_n t_n`.
+
+    Parameters
+    ----------
+    term
+        One value a sample, (B,), or a scalar, which has none to weigh.
+    weight
+        What each sample counts, (B,), with mean 1 over the data; the default is 1.
+    """
+    if weight is None:
+        return term.mean()
+    tensors(weight=weight)
+    return (weight * term if term.dim() else term).mean()
+
+
+def check_weighable(objective: nn.Module) -> None:
+    """Refuse weights of samples for an objective whose ``forward`` does not take them.
+
+    Parameters
+    ----------
+    objective
+        What :func:`aebook.fit` takes.
+    """
+    if "weight" not in inspect.signature(objective.forward).parameters:
+        raise ValueError(
+            f"got sample_weight with a {type(objective).__name__}, expected an objective with "
+            "forward(x, target, weight): average its terms by aebook.core.averaged(term, weight)"
+        )
+
+
+def check_objective(objective: nn.Module) -> None:
+    """Refuse a model where an objective is meant.
+
+    Parameters
+    ----------
+    objective
+        What :func:`aebook.fit` takes.
+    """
+    if isinstance(objective, Autoencoder):
+        raise ValueError(
+            "got an Autoencoder, expected an Objective, which says what it is trained for: "
+            "aebook.Objective(model)"
+        )
 
 
 def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
@@ -233,6 +329,8 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     x
         What it sees, (B, ...).
     """
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(f"got {shown('encoder', encoder)}, expected a module")
     if (own := getattr(encoder, "layers", None)) is not None:
         return own(x)
     hooks = encoder._forward_hooks or encoder._forward_pre_hooks
@@ -241,10 +339,5 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     return (encoder(x),)
 
 
-def _checked(name: str, weight: float) -> float:
-    weight = float(weight)
-    if not (math.isfinite(weight) and weight >= 0):
-        raise ValueError(
-            f"got {weight} as the weight of {name!r}, expected a finite number, zero or more"
-        )
-    return weight
+def _weight(name: str, value: Any) -> float:
+    return number(f"the weight of {name!r}", value, least=0)

@@ -16,13 +16,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from aebook._internal.checks import number
+from aebook._internal.checks import INTEGERS, number, tensors
+from aebook._internal.contract import checked
 
 __all__ = ["gaussian", "masking", "salt_and_pepper"]
 
 Corruption = Callable[[Tensor], Tensor]
 
 
+@checked
 def gaussian(sigma: float) -> Corruption:
     r"""Additive noise :math:`T(x) = x + σ ε` with :math:`ε \sim N(0, I)`.
 
@@ -35,6 +37,7 @@ def gaussian(sigma: float) -> Corruption:
     return partial(_gaussian, sigma=sigma)
 
 
+@checked
 def masking(p: float) -> Corruption:
     r"""Set entries to 0: :math:`T(x)_j = m_j x_j`, where each :math:`m_j` is 0 with probability p.
 
@@ -47,10 +50,11 @@ def masking(p: float) -> Corruption:
     p
         Probability, from 0 to 1.
     """
-    _check_probability(p)
+    p = number("p", p, least=0, most=1)
     return partial(_masking, p=p)
 
 
+@checked
 def salt_and_pepper(
     p: float, low: float | Tensor | None = None, high: float | Tensor | None = None
 ) -> Corruption:
@@ -66,11 +70,12 @@ def salt_and_pepper(
         None takes the minimum or maximum of each batch as it comes, which for images is nearly
         always that of the data.
     """
-    _check_probability(p)
-    if low is not None and high is not None:
-        pepper, salt = torch.as_tensor(low), torch.as_tensor(high)
-        if not (pepper <= salt).all():
-            raise ValueError(f"got low={low} and high={high}, expected low <= high")
+    p = number("p", p, least=0, most=1)
+    ends = [torch.as_tensor(end) for end in (low, high) if end is not None]
+    if not all(end.isfinite().all() for end in ends) or (
+        len(ends) == 2 and not (ends[0] <= ends[1]).all()
+    ):
+        raise ValueError(f"got low={low} and high={high}, expected low <= high, both finite")
     return partial(_salt_and_pepper, p=p, low=low, high=high)
 
 
@@ -101,13 +106,8 @@ def _uniform(x: Tensor) -> Tensor:
 
 
 def _check_floating(x: Tensor) -> None:
+    tensors(x=x)
     if not x.is_floating_point():
         raise ValueError(
-            f"got messages of dtype {x.dtype} to corrupt, expected floating point: "
-            "for images of bytes, use x.float() / 255"
+            f"got messages of dtype {x.dtype} to corrupt, expected floating point: {INTEGERS}"
         )
-
-
-def _check_probability(p: float) -> None:
-    if not 0 <= p <= 1:
-        raise ValueError(f"got p={p}, expected a probability from 0 to 1")

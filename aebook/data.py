@@ -1,4 +1,8 @@
-"""From data in whatever form it came to batches ``(x, target)`` on the right device."""
+"""From data in whatever form it came to batches on the right device, and results back in that form.
+
+A **tuple** of two is a pair ``(x, target)``; a list never is, except as a batch that PyTorch's
+loaders collate. What cannot be taken is refused by name, with what to do.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,36 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
+from torch import Tensor, nn
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 from aebook import processes
 from aebook._internal.checks import whole
+from aebook._internal.devices import has_room
+from aebook._internal.reading import is_table, library, read, rows, some
 
-__all__ = ["Data", "Form", "InMemory", "Loaded", "Order", "batched"]
+__all__ = [
+    "Data",
+    "Form",
+    "InMemory",
+    "Loaded",
+    "Order",
+    "batched",
+    "check_alone",
+    "gathered",
+    "like",
+    "messages",
+    "vectors",
+]
 
 
 class _Table(Protocol):
@@ -24,19 +51,30 @@ class _Table(Protocol):
     def to_numpy(self) -> np.ndarray: ...
 
 
+class _Rows(Protocol):
+    """An array that is read in parts, as h5py and zarr have them."""
+
+    @property
+    def shape(self) -> Any: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
 Data = (
     Tensor
     | np.ndarray
     | sparse.sparray
     | sparse.spmatrix
     | _Table
+    | _Rows
     | tuple[Any, Any]
     | Dataset
     | DataLoader
 )
 
-# what is read, or made dense, a batch at a time
-_Lazy = np.memmap | sparse.csr_array
+#: One batch: messages, targets (None where they are the messages), and weights if there are any.
+Batch = tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Tensor]
 
 
 class Order:
@@ -93,41 +131,67 @@ class Order:
 
 
 class InMemory:
-    """Batches of tensors that are on the device, or of arrays that are read a batch at a time.
+    """Batches of tensors, or of arrays that are read a batch at a time.
 
     Parameters
     ----------
-    tensors
-        Messages and, if there are any, targets.
+    x, target
+        Messages and, if there are any, targets: what :meth:`Form.take` gave.
+    weight
+        What each sample counts, (N,), or None.
     order
         Which samples make which batch.
     form
         Type and device.
     """
 
-    def __init__(self, tensors: tuple[Any, ...], order: Order, form: Form) -> None:
-        self.tensors, self.order, self.form, self.key = tensors, order, form, 0
+    def __init__(
+        self, x: Any, target: Any | None, weight: Tensor | None, order: Order, form: Form
+    ) -> None:
+        self.x, self.target, self.weight = x, target, weight
+        self.order, self.form, self.key = order, form, 0
         self.samples, self.batch_size = order.samples, order.batch_size
 
     def __len__(self) -> int:
         """How many batches."""
         return len(self.order)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def __iter__(self) -> Iterator[Batch]:
         """Go through the data once."""
-        x, *targets = self.tensors
         self.order.key = self.key
-        there = all(isinstance(part, Tensor) for part in self.tensors)
+        parts = [part for part in (self.x, self.target) if part is not None]
+        there = all(isinstance(p, Tensor) and p.device == self.form.device for p in parts)
         for chosen in self.order.draw(self.form.device if there else None):
-            yield self._take(x, chosen), self._take(targets[0], chosen) if targets else None
+            x = self.chosen(chosen)
+            target = None if self.target is None else self._take(self.target, chosen)
+            if self.weight is None:
+                yield x, target
+            else:
+                yield x, target, self._take(self.weight, chosen)
 
-    def _take(self, values: Tensor | _Lazy, chosen: Tensor) -> Tensor:
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Least and largest value of the targets: of all, or, read in parts, of some."""
+        values = self.x if self.target is None else self.target
+        if not isinstance(values, Tensor):
+            values = self._take(values, torch.arange(min(self.batch_size, self.samples)))
+        low, high = values.aminmax()
+        return float(low), float(high)
+
+    def chosen(self, numbers: Tensor) -> Tensor:
+        """Some of the messages, by their numbers, on the device."""
+        return self._take(self.x, numbers)
+
+    def _take(self, values: Any, chosen: Tensor) -> Tensor:
         if isinstance(values, Tensor):
-            return values[chosen.to(self.form.device)]
-        rows: Any = values[chosen.numpy()]
-        rows = rows.toarray() if sparse.issparse(rows) else np.array(rows)
-        # dense by now
-        return cast(Tensor, self.form.tensor(rows, 1, chosen))
+            return self.form.move(values[chosen.to(values.device)])
+        if sparse.issparse(values):
+            some_rows = cast(Any, values)[chosen.numpy()].toarray()
+        elif isinstance(values, np.ndarray):
+            some_rows = np.array(values[chosen.numpy()])
+        else:
+            some_rows = rows(values, chosen.numpy())
+        return self.form.move(self.form.take(some_rows, 1, chosen))
 
 
 class Loaded:
@@ -158,33 +222,41 @@ class Loaded:
         self.loader, self.samples, self.batch_size = loader, samples, batch_size
         self.shuffle, self.form, self.key = shuffle, form, 0
         self.members = processes.members()
+        #: Least and largest value of the targets in the first batch, once it was there.
+        self.extremes: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         """How many batches; TypeError for a stream of unknown length."""
         return len(self.loader)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def __iter__(self) -> Iterator[Batch]:
         """Go through the data once."""
         batch = None
         for batch in self._own():
-            parts = _pair(batch if isinstance(batch, tuple | list) else (batch,))
-            x, *targets = (self.form.move(part) for part in parts)
-            yield x, targets[0] if targets else None
+            x, *targets = (
+                self.form.take(part, 2 - k, where="a batch") for k, part in enumerate(_batch(batch))
+            )
+            _check_targets(x, *targets)
+            if self.extremes is None:
+                low, high = (targets or [x])[0].aminmax()
+                self.extremes = float(low), float(high)
+            yield self.form.move(x), self.form.move(targets[0]) if targets else None
         if batch is None and (self.members.size == 1 or self.shuffle):
             raise ValueError("got no data: the loader ended before its first batch")
 
     def _own(self) -> Iterator[Any]:
         """What the loader gives to this process."""
         rank, size = self.members
+        loader = _collated(self.loader)
         if isinstance(self.loader.sampler, DistributedSampler):
             self.loader.sampler.set_epoch(self.key)
         elif isinstance(self.loader.batch_sampler, Order):
             self.loader.batch_sampler.key = self.key
         elif size > 1 and self.shuffle:
-            return _divided(self.loader, rank, size)
+            return _divided(loader, rank, size)
         elif size > 1:
-            return islice(self.loader, rank, None, size)
-        return iter(self.loader)
+            return islice(loader, rank, None, size)
+        return loader
 
 
 class Form(NamedTuple):
@@ -195,8 +267,23 @@ class Form(NamedTuple):
     device: torch.device
     """Where they go."""
 
-    def tensor(self, values: Any, least: int, numbers: Tensor | None = None) -> Tensor | _Lazy:
-        """A tensor of what was given, or the thing itself where that is read in parts.
+    @classmethod
+    def of(cls, network: nn.Module) -> Form:
+        """What a network takes: the type and the device of its weights.
+
+        Parameters
+        ----------
+        network
+            Of one without any, the default type, on the CPU.
+        """
+        floating = (p for p in network.parameters() if p.is_floating_point())
+        weight = next(floating, torch.empty(0))
+        return cls(weight.dtype, weight.device)
+
+    def take(
+        self, values: Any, least: int, numbers: Tensor | None = None, *, where: str = "data"
+    ) -> Any:
+        """A finite tensor of what was given, or the thing itself where that is read in parts.
 
         Parameters
         ----------
@@ -206,48 +293,39 @@ class Form(NamedTuple):
             Dimensions that it has at least.
         numbers
             Numbers of these samples among all, for messages of errors.
+        where
+            What they are, for the same.
         """
-        given = type(values).__name__
-        if isinstance(values, np.memmap) and values.ndim >= least:
-            return values
-        if sparse.issparse(values) and values.ndim == 2:
-            return sparse.csr_array(values)
-        if (to_numpy := getattr(values, "to_numpy", None)) is not None:
-            values = to_numpy()
-        if isinstance(values, np.ndarray) and not (
-            values.flags.writeable and all(stride >= 0 for stride in values.strides)
-        ):
-            # torch takes no array that is read-only or runs backwards
-            values = values.copy()
-        try:
-            tensor = torch.as_tensor(values)
-        except (TypeError, ValueError, RuntimeError) as error:
+        tensor = read(values)
+        if len(tensor.shape) < least:
             raise ValueError(
-                f"got {given} as data, expected numbers in a tensor, an array, a table, a pair "
-                "(x, target) of these, a Dataset or a DataLoader"
-            ) from error
-        if tensor.dim() < least:
-            raise ValueError(
-                f"got data of shape {tuple(tensor.shape)}, expected (samples, ...): "
+                f"got {where} of shape {tuple(tensor.shape)}, expected (samples, ...): "
                 "for a single message use x[None]"
             )
-        tensor = self.move(tensor)
-        # the extremes are NaN or infinite if anything is, and are found much faster
-        if tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
-            rows = (~tensor.isfinite()).flatten(1).any(1)
-            first = int(rows.int().argmax())
-            first = first if numbers is None else int(numbers[first])
-            raise ValueError(
-                f"{int(rows.sum())} of {len(tensor)} samples have NaN or infinite values, the "
-                f"first is number {first}; expected finite ones: "
-                "clean the data or fill what is missing first"
-            )
+        if isinstance(tensor, Tensor):
+            self._check_finite(tensor, numbers)
         return tensor
 
     def move(self, tensor: Tensor) -> Tensor:
-        """The tensor on the device, and of the type if it has a floating-point one."""
-        dtype = self.dtype if tensor.is_floating_point() else None
-        return tensor.to(self.device, dtype, non_blocking=True)
+        """The tensor on the device, and of the type if it is of floating point or truth values."""
+        plain = tensor.is_floating_point() or tensor.dtype == torch.bool
+        return tensor.to(self.device, self.dtype if plain else None, non_blocking=True)
+
+    def _check_finite(self, tensor: Tensor, numbers: Tensor | None) -> None:
+        if not (tensor.is_floating_point() and tensor.numel()):
+            return
+        # the extremes are NaN or infinite if anything is, and are found much faster
+        if torch.stack(tensor.aminmax()).to(self.dtype).isfinite().all():
+            return
+        rows = (~tensor.to(self.dtype).isfinite()).flatten(1 if tensor.dim() > 1 else 0)
+        rows = rows.any(1) if rows.dim() > 1 else rows
+        first = int(rows.int().argmax())
+        first = first if numbers is None else int(numbers[first])
+        raise ValueError(
+            f"got data of which {int(rows.sum())} of {len(tensor)} samples have NaN or infinite "
+            f"values, the first is number {first}; expected finite ones: "
+            "clean the data or fill what is missing first"
+        )
 
 
 def batched(
@@ -258,6 +336,9 @@ def batched(
     default: int,
     dtype: torch.dtype,
     device: torch.device,
+    weights: Any | None = None,
+    ordered: bool = False,
+    resident: bool = True,
 ) -> InMemory | Loaded:
     """Batches ``(x, target)`` of data in whatever form; the target is None where it is x itself.
 
@@ -268,14 +349,22 @@ def batched(
     Parameters
     ----------
     data
-        A tensor or array (N, ...); a pair ``(x, target)`` of these; a ``Dataset`` of messages or
-        of such pairs; or a ``DataLoader``, which in several processes needs a
-        ``DistributedSampler`` to train with. Tensors and arrays are moved to the device once and
-        indexed there, which is faster than a loader. A memory-mapped array stays in its file and a
-        sparse matrix sparse: each batch is read, or made dense, when its turn comes. A table of
-        pandas or polars is the array of its values.
+        One of these:
+
+        - a tensor or array (N, ...) of any float type and byte order, without NaN, infinite or
+          masked entries. Integers stay integers, for an encoder that takes numbers of symbols; of
+          images they have to be divided first. Truth values become 0 and 1. It is moved to the
+          device once and indexed there, which is faster than a loader, if it leaves half of the
+          device's free memory free; else a batch at a time.
+        - an array that is read in parts: memory-mapped, or anything with ``shape``, ``dtype`` and
+          slices, as h5py and zarr have it. Each batch is read when its turn comes.
+        - a sparse matrix of SciPy, made dense a batch at a time, or a table of pandas or polars.
+          All their numbers become floating point; a column of anything else is refused by name.
+        - a pair ``(x, target)`` of these, a tuple.
+        - a ``Dataset`` of messages or of pairs, or a ``DataLoader``, which in several processes
+          needs a ``DistributedSampler`` to train with.
     batch_size
-        Samples a batch, at most N. None: ``default``, or N if that is less.
+        Samples a batch; more than N are N. None: ``default``.
     shuffle
         Draw a new order at every pass, from PyTorch's global generator. A ``DataLoader`` keeps its
         own order.
@@ -283,12 +372,192 @@ def batched(
         The batch size that None means.
     dtype, device
         Floating-point messages are converted to this; integers stay.
+    weights
+        What each sample counts, (N,), 0 or more and not all 0; batches are then triples
+        ``(x, target, weight)`` with weights of mean 1 over the data.
+    ordered
+        Bring every sample once in the order of the data, even from a loader that shuffles or drops
+        the last batch; one with a sampler of its own is refused.
+    resident
+        Whether tensors and arrays go to the device at once; else as they are, a batch at a time.
     """
     size = None if batch_size is None else whole("batch_size", batch_size)
-    form, members = Form(dtype, device), processes.members()
-    if isinstance(data, TensorDataset):
+    form = Form(dtype, device)
+    if isinstance(data, TensorDataset) and type(data).__getitem__ is TensorDataset.__getitem__:
         tensors: Any = data.tensors
         data = tensors if len(tensors) > 1 else tensors[0]
+    if isinstance(data, DataLoader | Dataset):
+        if weights is not None:
+            raise ValueError(
+                f"got sample_weight with a {type(data).__name__}, expected tensors or arrays, "
+                "whose order it has: give these, or draw each sample as often as it counts, by "
+                "torch.utils.data.WeightedRandomSampler"
+            )
+        return _loaded(data, size, shuffle, default, form, ordered)
+    x, *targets = (form.take(part, 2 - k) for k, part in enumerate(_parts(data)))
+    _check_targets(x, *targets)
+    # a sparse matrix has a shape and no length
+    samples = x.shape[0]
+    if resident:
+        x, *targets = _resident([x, *targets], form)
+    weight = None if weights is None else form.move(_relative(form.take(weights, 1), samples))
+    order = Order(samples, _size(size, samples, default), shuffle)
+    return InMemory(x, targets[0] if targets else None, weight, order, form)
+
+
+def gathered(
+    data: Data, *, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """All of the data at once, in order: messages, and targets if there are any; not to be changed.
+
+    Parameters
+    ----------
+    data, dtype, device
+        As in :func:`batched`.
+    """
+    kind: Any = {"dtype": dtype, "device": device, "ordered": True}
+    batches = batched(data, None, shuffle=False, default=1024, **kind)
+    if isinstance(batches, InMemory) and isinstance(batches.x, Tensor):
+        x, target = batches.x, batches.target
+        if target is None or isinstance(target, Tensor):
+            return batches.form.move(x), None if target is None else batches.form.move(target)
+    xs, targets = zip(*batches, strict=True)
+    return torch.cat(xs), None if targets[0] is None else torch.cat(targets)
+
+
+def messages(data: Data, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """All messages at once, in order, for what has no use for targets; pairs are refused.
+
+    Parameters
+    ----------
+    data, dtype, device
+        As in :func:`batched`.
+    """
+    x, target = gathered(data, dtype=dtype, device=device)
+    check_alone(target)
+    return x
+
+
+def vectors(data: Data) -> Tensor:
+    """All messages as the rows of a matrix in double precision, (N, m), on the CPU.
+
+    Parameters
+    ----------
+    data
+        As in :func:`batched`, vectors alone.
+    """
+    x = messages(data, dtype=torch.float64, device=torch.device("cpu")).double()
+    if x.dim() != 2 or not x.numel():
+        raise ValueError(f"got data of shape {tuple(x.shape)}, expected (samples, numbers)")
+    return x
+
+
+def check_alone(target: Tensor | None) -> None:
+    """Refuse a target.
+
+    Parameters
+    ----------
+    target
+        That of a batch.
+    """
+    if target is not None:
+        raise ValueError(
+            "got pairs of messages and targets, expected messages alone: there is nothing here to "
+            "compare with targets; leave them out"
+        )
+
+
+def like(data: Data, values: Tensor, prefix: str = "z") -> Any:
+    """Results in the kind that the data came in.
+
+    Parameters
+    ----------
+    data
+        What the results are of; of a pair the messages count.
+    values
+        One entry a message, (N, ...).
+    prefix
+        The name of a table's columns, numbered from 0: ``z0``, ``z1``, ...
+
+    Returns
+    -------
+    Tensor, ndarray or table
+        A tensor for a tensor, a ``Dataset`` or a ``DataLoader``. For a table of pandas or polars
+        a table with its index, and with its columns where there are as many and ``prefix`` is
+        ``"x"``; or, for one number a message, a series. An array for all others.
+    """
+    x: Any = data[0] if isinstance(data, tuple) else data
+    if isinstance(x, Tensor | Dataset | DataLoader):
+        return values
+    # NumPy has no bfloat16
+    values = values.float() if values.dtype == torch.bfloat16 else values
+    array = values.detach().cpu().numpy()
+    if not is_table(x):
+        return array
+    package, columns = library(x), None
+    if array.ndim > 1:
+        array = array.reshape(len(array), -1)
+        same = prefix == "x" and array.shape[1] == len(x.columns)
+        columns = x.columns if same else [f"{prefix}{k}" for k in range(array.shape[1])]
+    if hasattr(x, "iloc"):
+        named = {} if columns is None else {"columns": columns}
+        return (package.Series if columns is None else package.DataFrame)(
+            array, index=x.index, **named
+        )
+    if columns is None:
+        return package.Series(values=array)
+    return package.DataFrame(array, schema=list(columns))
+
+
+def _resident(parts: list[Any], form: Form) -> list[Any]:
+    """Tensors on the device and of its type; as they are where they would fill it."""
+    away = [part for part in parts if isinstance(part, Tensor) and part.device != form.device]
+    size = sum(
+        part.numel() * (form.dtype if part.is_floating_point() else part.dtype).itemsize
+        for part in away
+    )
+    room = has_room(size, form.device)
+    return [
+        form.move(part)
+        if isinstance(part, Tensor) and (room or part.device == form.device)
+        else part
+        for part in parts
+    ]
+
+
+def _relative(weights: Any, samples: int) -> Tensor:
+    """Weights of mean 1."""
+    if isinstance(weights, np.memmap):
+        weights = torch.from_numpy(np.array(weights))
+    if not isinstance(weights, Tensor) or weights.shape != (samples,):
+        raise ValueError(
+            f"got sample_weight of shape {tuple(weights.shape)} for {samples} samples, expected "
+            f"one weight a sample, ({samples},)"
+        )
+    weights = weights.double()
+    if not (weights.amin() >= 0 and weights.amax() > 0):
+        raise ValueError(
+            f"got sample_weight from {float(weights.amin()):.4g} to {float(weights.amax()):.4g}, "
+            "expected 0 or more, and not all 0"
+        )
+    # first by the largest, so that no sum overflows
+    weights = weights / weights.amax()
+    return weights / weights.mean()
+
+
+# Loaders
+
+
+def _loaded(
+    data: DataLoader | Dataset,
+    size: int | None,
+    shuffle: bool,
+    default: int,
+    form: Form,
+    ordered: bool,
+) -> Loaded:
+    members = processes.members()
+    stream = isinstance(data.dataset if isinstance(data, DataLoader) else data, IterableDataset)
     if isinstance(data, DataLoader):
         if size is not None:
             raise ValueError(
@@ -301,30 +570,118 @@ def batched(
                 "all of it: give the Dataset itself, which is then divided, or a DataLoader "
                 "with sampler=torch.utils.data.DistributedSampler(dataset)"
             )
-        stream = isinstance(data.dataset, IterableDataset)
-        samples = None if stream else len(cast(Sized, data.dataset))
+        samples = None if stream else _count(data.dataset)
         if samples is not None:
             _check_count(samples, shuffle)
-        return Loaded(data, samples, data.batch_size, shuffle, form)
-    if isinstance(data, IterableDataset):
-        return Loaded(DataLoader(data, size or default), None, size or default, shuffle, form)
-    if isinstance(data, Dataset):
-        count = len(cast(Sized, data))
-        order = Order(count, _size(size, count, default), shuffle)
-        if members.size > 1:
-            loader = DataLoader(data, batch_sampler=order)
-        else:
-            loader = DataLoader(data, order.batch_size, shuffle=shuffle)
-        return Loaded(loader, order.samples, order.batch_size, shuffle, form)
-    parts = data if isinstance(data, tuple | list) else (data,)
-    found: tuple[Any, ...] = tuple(form.tensor(part, 2 - k) for k, part in enumerate(_pair(parts)))
-    # a sparse matrix has a shape and no length
-    samples, *targets = (part.shape[0] for part in found)
-    if targets and targets[0] != samples:
+        loader = _in_order(data) if ordered else data
+        return Loaded(loader, samples, data.batch_size, shuffle, form)
+    # what only reads takes nothing from the global generator
+    own: dict[str, Any] = {"generator": torch.Generator()} if ordered else {}
+    if stream:
+        loader = DataLoader(data, size or default, **own)
+        return Loaded(loader, None, size or default, shuffle, form)
+    count = _count(data)
+    order = Order(count, _size(size, count, default), shuffle)
+    if members.size > 1:
+        loader = DataLoader(data, batch_sampler=order, **own)
+    else:
+        loader = DataLoader(data, order.batch_size, shuffle=shuffle, **own)
+    return Loaded(loader, order.samples, order.batch_size, shuffle, form)
+
+
+def _count(dataset: Dataset) -> int:
+    try:
+        return len(cast(Sized, dataset))
+    except TypeError as error:
         raise ValueError(
-            f"got {samples} messages and {targets[0]} targets; expected one target a message"
+            f"got a {type(dataset).__name__} without a length, expected a Dataset that has one: "
+            "give it __len__, or make it an IterableDataset"
+        ) from error
+
+
+def _in_order(loader: DataLoader) -> DataLoader:
+    """A loader of the same batches, in the order of the data set and with the last one."""
+    sampler, batches, size = loader.sampler, loader.batch_sampler, loader.batch_size
+    stream = isinstance(loader.dataset, IterableDataset)
+    if size is None and type(batches) is BatchSampler:
+        sampler, size = batches.sampler, batches.batch_size
+    whole = type(sampler) is SequentialSampler or (
+        type(sampler) is RandomSampler
+        and not sampler.replacement
+        and sampler.num_samples == len(sampler.data_source)
+    )
+    usual = batches is None or type(batches) is BatchSampler
+    if type(loader).__iter__ is not DataLoader.__iter__ or not (stream or (whole and usual)):
+        which = type(loader if whole and usual else batches if whole else sampler).__name__
+        raise ValueError(
+            f"got a DataLoader with a {which} of its own, whose order nobody can tell; expected "
+            "one that goes through its data set: give the data set itself, or a "
+            "torch.utils.data.Subset of it"
         )
-    return InMemory(found, Order(samples, _size(size, samples, default), shuffle), form)
+    return DataLoader(
+        loader.dataset,
+        size,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
+        # so that nothing is taken from the global one
+        generator=torch.Generator(),
+    )
+
+
+def _collated(loader: DataLoader) -> Iterator[Any]:
+    """Go through a loader; what cannot be made a batch is a fault of the data."""
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (TypeError, RuntimeError) as error:
+            if not any(sign in str(error) for sign in ("default_collate", "stack expects")):
+                raise
+            raise ValueError(
+                f"the loader could not make a batch ({str(error).splitlines()[-1]}); expected "
+                "tensors or arrays of one shape: convert what the Dataset returns, or give the "
+                "DataLoader a collate_fn"
+            ) from error
+        yield batch
+
+
+def _parts(data: Any) -> tuple[Any, ...]:
+    """Messages, and targets if there are any, of data or of a batch."""
+    if isinstance(data, dict):
+        raise ValueError(
+            f"got a dict with the keys {some([repr(key) for key in data])}, expected messages, or "
+            "a pair of messages and targets: take what is meant, x or a tuple (x, target); a "
+            "DataLoader does by collate_fn, a Dataset by what it returns"
+        )
+    if not isinstance(data, tuple):
+        return (data,)
+    if len(data) not in (1, 2):
+        raise ValueError(
+            f"got {len(data)} parts, expected messages, or a pair of messages and targets"
+        )
+    return tuple(data)
+
+
+def _batch(batch: Any) -> tuple[Any, ...]:
+    """The same for a batch, where PyTorch's collation makes lists of tuples."""
+    if isinstance(batch, list) and not isinstance(batch[0], Tensor | np.ndarray):
+        read(batch)
+    return _parts(tuple(batch) if isinstance(batch, list) else batch)
+
+
+def _check_targets(x: Any, *targets: Any) -> None:
+    # a sparse matrix has a shape and no length
+    if targets and targets[0].shape[0] != x.shape[0]:
+        raise ValueError(
+            f"got {x.shape[0]} messages and {targets[0].shape[0]} targets; expected one target a "
+            "message"
+        )
 
 
 def _check_count(samples: int, shuffle: bool) -> None:
@@ -338,21 +695,14 @@ def _check_count(samples: int, shuffle: bool) -> None:
 
 
 def _size(batch_size: int | None, samples: int, default: int) -> int:
-    if batch_size is None:
-        return max(1, min(default, samples))
-    if batch_size > samples > 0:
-        raise ValueError(
-            f"got batch_size={batch_size} for {samples} samples, expected at most {samples}: "
-            "leave it out, or give more data"
-        )
-    return batch_size
+    return max(1, min(batch_size or default, samples))
 
 
 def _divided(stream: Any, rank: int, size: int) -> Iterator[Any]:
     """The part of each batch of a stream; a rest too small for all goes to the batch before."""
     held = None
     for batch in stream:
-        parts = _pair(batch if isinstance(batch, tuple | list) else (batch,))
+        parts = tuple(read(part) for part in _batch(batch))
         if held is not None and len(parts[0]) >= size:
             yield tuple(part[rank::size] for part in held)
         elif held is not None:
@@ -362,11 +712,3 @@ def _divided(stream: Any, rank: int, size: int) -> Iterator[Any]:
         if len(held[0]) < size:
             raise ValueError(f"got a stream of {len(held[0])} samples for {size} processes")
         yield tuple(part[rank::size] for part in held)
-
-
-def _pair(parts: Any) -> tuple[Any, ...]:
-    if len(parts) not in (1, 2):
-        raise ValueError(
-            f"got {len(parts)} parts, expected messages, or a pair of messages and targets"
-        )
-    return tuple(parts)

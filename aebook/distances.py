@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, one_of
+from aebook._internal.checks import INTEGERS, number, tensors, whole
+from aebook._internal.contract import checked
 from aebook.processes import average
 
 __all__ = ["Gaussian", "bernoulli", "categorical", "squared_error"]
@@ -83,18 +84,23 @@ class Gaussian(nn.Module):
         these is used in evaluation (Rybkin, Daniilidis & Levine 2021).
     """
 
+    @checked
     def __init__(
         self, sigma: float = 1.0, kind: Literal["fixed", "learned", "optimal"] = "fixed"
     ) -> None:
         super().__init__()
         sigma = number("sigma", sigma)
-        one_of("kind", kind, ("fixed", "learned", "optimal"))
         self.kind = kind
         log_sigma = torch.tensor(math.log(sigma))
         if kind == "learned":
             self.log_sigma = nn.Parameter(log_sigma)
         else:
             self.register_buffer("log_sigma", log_sigma)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """A σ that is fixed is set: see :func:`aebook.core.settings`."""
+        return ("log_sigma",) if self.kind == "fixed" else ()
 
     @property
     def sigma(self) -> Tensor:
@@ -111,7 +117,8 @@ class Gaussian(nn.Module):
             mean = average(squared.detach().mean(), len(squared))
             log_sigma = mean.clamp_min(1e-12).log() / 2
             variance = 0.9 * (2 * self.log_sigma).exp() + 0.1 * (2 * log_sigma).exp()
-            self.log_sigma.copy_(variance.log() / 2)
+            # through a view: compiled code forgets what is written to a scalar of float64
+            self.log_sigma.view(1).copy_(variance.log() / 2)
         return _sum(squared / (2 * (2 * log_sigma).exp()) + log_sigma + math.log(2 * math.pi) / 2)
 
     def arguments(self) -> dict[str, Any]:
@@ -132,18 +139,34 @@ def categorical(reconstruction: Tensor, target: Tensor, *, ignore: int | None = 
         Logits, (B, ..., K) with the K classes on the last axis.
     target
         Class numbers from 0 to K - 1, an integer tensor (B, ...); or, floating point and of the
-        logits' shape, probabilities that sum to 1 over the last axis.
+        logits' shape, probabilities that sum to 1 over the last axis, to a hundredth. Where they
+        are all 0, as the shares of words in an empty text, nothing is added.
     ignore
-        A class of the target that does not count, such as the padding after the end of a text.
+        A class number of the target that does not count, such as the padding after the end of a
+        text.
 
     Returns
     -------
     Tensor
         (B,), at least 0.
     """
+    tensors(reconstruction=reconstruction, target=target)
+    if ignore is not None and not torch.compiler.is_compiling():
+        ignore = whole("ignore", ignore, least=-(2**31))
+    if not reconstruction.is_floating_point() or target.is_complex():
+        raise ValueError(
+            f"got logits of {reconstruction.dtype} and a target of {target.dtype}, expected "
+            "floating point, and class numbers or probabilities"
+        )
     log_p = reconstruction.log_softmax(-1)
     if target.is_floating_point():
         _check_shapes(reconstruction, target)
+        _check_probabilities(target)
+        if ignore is not None:
+            raise ValueError(
+                f"got ignore={ignore} with probabilities as the target, expected class numbers: "
+                "make the probabilities 0 where nothing counts"
+            )
         return -_sum(target * log_p)
     if target.shape != reconstruction.shape[:-1]:
         raise ValueError(
@@ -151,7 +174,7 @@ def categorical(reconstruction: Tensor, target: Tensor, *, ignore: int | None = 
             f"{tuple(reconstruction.shape)}; expected {tuple(reconstruction.shape[:-1])}"
         )
     classes = reconstruction.shape[-1]
-    if not torch.compiler.is_compiling() and target.numel():
+    if _readable(target):
         low, high = (int(v) for v in target.aminmax())
         if low < 0 or high >= classes:
             raise ValueError(
@@ -168,23 +191,43 @@ def _sum(values: Tensor) -> Tensor:
 
 
 def _check_shapes(reconstruction: Tensor, target: Tensor) -> None:
+    tensors(reconstruction=reconstruction, target=target)
     if reconstruction.shape != target.shape:
+        advice = "in a pair (x, target) the second part is what the decoder should give"
+        if not target.is_floating_point():
+            advice += "; leave class labels out, or take distances.categorical"
         raise ValueError(
             f"got a target of shape {tuple(target.shape)} for a reconstruction of shape "
-            f"{tuple(reconstruction.shape)}; expected the same shape. In a pair (x, target) the "
-            "second part is what to reconstruct: leave class labels out"
+            f"{tuple(reconstruction.shape)}; expected the same shape: {advice}"
         )
-    if not target.is_floating_point():
+    if not (target.is_floating_point() and reconstruction.is_floating_point()):
         raise ValueError(
-            f"got a target of dtype {target.dtype}, expected floating point: "
-            "for images of bytes, use x.float() / 255"
+            f"got a target of dtype {target.dtype} for a reconstruction of {reconstruction.dtype}, "
+            f"expected floating point: {INTEGERS}"
+        )
+
+
+def _readable(values: Tensor) -> bool:
+    """Whether there are values to check; reading one would break a compiled graph in two."""
+    return values.numel() > 0 and not torch.compiler.is_compiling()
+
+
+def _check_probabilities(target: Tensor) -> None:
+    if not _readable(target):
+        return
+    sums = target.sum(-1)
+    fine = ((sums - 1).abs() <= 0.01) | (sums == 0)
+    if not (fine.all() & (target.amin() >= 0)):
+        raise ValueError(
+            f"got a target with values from {float(target.amin()):.4g} and sums over the last axis "
+            f"from {float(sums.amin()):.4g} to {float(sums.amax()):.4g}; the categorical distance "
+            "expects probabilities, which sum to 1: for counts use x / x.sum(-1, keepdim=True)"
         )
 
 
 def _check_unit_interval(values: Tensor, what: str) -> bool:
     """Refuse values outside [0, 1]; whether a reconstruction is free of NaN."""
-    # reading a value would break a compiled graph in two
-    if torch.compiler.is_compiling() or not values.numel():
+    if not _readable(values):
         return True
     low, high = (float(v) for v in values.detach().aminmax())
     if what == "reconstruction" and math.isnan(low):
@@ -192,7 +235,7 @@ def _check_unit_interval(values: Tensor, what: str) -> bool:
     if not (low >= 0 and high <= 1):
         advice = "scale the data" if what == "target" else "end the decoder in a sigmoid"
         raise ValueError(
-            f"got a {what} with values from {low:.4g} to {high:.4g}; the Bernoulli distance "
-            f"expects [0, 1]: {advice}"
+            f"got a {what} with values from {low:.4g} to {high:.4g} for the Bernoulli distance, "
+            f"expected [0, 1]: {advice}"
         )
     return True

@@ -1,20 +1,118 @@
-"""What is trained put to use: a few messages at a time, in memory that does not grow with them."""
+"""What is trained put to use: a few messages at a time, in memory that does not grow with them.
+
+>>> objective = aebook.variants.plain((784, 256, 32))
+>>> history = aebook.fit(objective, images, epochs=10)
+>>> codes = aebook.encode(objective.model, images)
+>>> again = aebook.decode(objective.model, codes)
+
+Whatever :func:`aebook.fit` takes is encoded and reconstructed, by a model as it is, without
+corruption and in evaluation mode, and the results are of the kind that the data came in: a tensor
+for a tensor, on its device; a table with its index for a table; an array for any other array or a
+matrix; a tensor for a ``Dataset`` or ``DataLoader``, in the order of the data set even if the
+loader shuffles. Every score of a message does the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import whole
-from aebook.data import Data, batched
+from aebook._internal.contract import checked
+from aebook.core import Autoencoder
+from aebook.data import Data, Form, batched, like
 
-__all__ = ["in_pieces"]
+__all__ = ["decode", "encode", "evaluating", "in_pieces", "reconstruct"]
+
+#: Tables and arrays come back as they were.
+Kind = TypeVar("Kind", Tensor, np.ndarray)
 
 
+@overload
+def encode(model: Autoencoder, data: Kind, *, chunk: int = 2048) -> Kind: ...
+@overload
+def encode(model: Autoencoder, data: Data, *, chunk: int = 2048) -> Any: ...
+def encode(model: Autoencoder, data: Data, *, chunk: int = 2048) -> Any:
+    r"""Codes :math:`z = b(E_φ(x))` of messages in whatever form.
+
+    Parameters
+    ----------
+    model
+        A trained autoencoder, on any device.
+    data
+        Messages, whatever :func:`aebook.fit` takes; of pairs the messages.
+    chunk
+        How many at a time.
+
+    Returns
+    -------
+    Tensor, ndarray or table
+        (N, ...), one code a message, of the kind that the data came in. The columns of a table
+        are z0, z1, ...
+
+    Raises
+    ------
+    ValueError
+        If the data are not as described, or the model has weights that are not finite.
+    """
+    return like(data, in_pieces(_checked(model), data, chunk, model.encode))
+
+
+@overload
+def decode(model: Autoencoder, codes: Kind, *, chunk: int = 2048) -> Kind: ...
+@overload
+def decode(model: Autoencoder, codes: Data, *, chunk: int = 2048) -> Any: ...
+def decode(model: Autoencoder, codes: Data, *, chunk: int = 2048) -> Any:
+    r"""Reconstructions :math:`D_θ(z)` of codes in whatever form.
+
+    Parameters
+    ----------
+    model, chunk
+        As in :func:`encode`.
+    codes
+        Codes, (N, ...), in any form in which messages may come.
+
+    Returns
+    -------
+    Tensor, ndarray or table
+        (N, ...), of the kind that the codes came in. The columns of a table are x0, x1, ...
+    """
+    return like(codes, in_pieces(_checked(model), codes, chunk, model.decode), "x")
+
+
+@overload
+def reconstruct(model: Autoencoder, data: Kind, *, chunk: int = 2048) -> Kind: ...
+@overload
+def reconstruct(model: Autoencoder, data: Data, *, chunk: int = 2048) -> Any: ...
+def reconstruct(model: Autoencoder, data: Data, *, chunk: int = 2048) -> Any:
+    r"""Reconstructions :math:`x' = D_θ(b(E_φ(x)))` of messages in whatever form.
+
+    Parameters
+    ----------
+    model, data, chunk
+        As in :func:`encode`.
+
+    Returns
+    -------
+    Tensor, ndarray or table
+        (N, ...), of the kind that the data came in. A table keeps its columns.
+    """
+    return like(data, in_pieces(_checked(model), data, chunk, model.reconstruct), "x")
+
+
+@checked
 def in_pieces(
-    network: nn.Module, x: Data, chunk: int, function: Callable[[Tensor], Tensor]
+    network: nn.Module,
+    data: Data,
+    chunk: int,
+    function: Callable[..., Tensor],
+    *,
+    targets: bool = False,
 ) -> Tensor:
     """Apply a function to a few messages at a time, in evaluation mode, without gradients.
 
@@ -23,17 +121,20 @@ def in_pieces(
     network
         What the function computes with: its device and type are those of the pieces, and it is
         put into evaluation mode meanwhile.
-    x
-        Messages, whatever :func:`aebook.fit` takes; targets are left out.
+    data
+        Messages, whatever :func:`aebook.fit` takes.
     chunk
         How many at a time.
     function
         Takes a piece, (B, ...), and returns one entry a message, (B, ...).
+    targets
+        Whether it is called with the targets too, which are the messages where there are none;
+        else they are left out.
 
     Returns
     -------
     Tensor
-        (N, ...), on the network's device.
+        (N, ...), in the order of the data; on the device of a tensor, else on the CPU.
 
     Raises
     ------
@@ -43,13 +144,47 @@ def in_pieces(
     chunk = whole("chunk", chunk)
     if not all(p.isfinite().all() for p in network.parameters()):
         raise ValueError("the model has weights that are NaN or infinite, expected finite ones")
-    weight = next(network.parameters())
-    kind = {"dtype": weight.dtype, "device": weight.device}
-    was = network.training
+    x = data[0] if isinstance(data, tuple) else data
+    home = x.device if isinstance(x, Tensor) else torch.device("cpu")
+    reading: Any = {"shuffle": False, "ordered": True, "resident": False}
+    with evaluating(network), torch.no_grad():
+        pieces = batched(data, None, default=chunk, **reading, **Form.of(network)._asdict())
+        return torch.cat(
+            [
+                # what is done does not wait on the device for what is to come
+                function(*_arguments(piece, targets)).to(home)
+                for piece in pieces
+            ]
+        )
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and each of its parts back into the mode it was in.
+
+    Parameters
+    ----------
+    network
+        A part that was frozen in evaluation mode, a ``BatchNorm`` say, is so afterwards.
+    """
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        with torch.no_grad():
-            pieces = batched(x, None, shuffle=False, default=chunk, **kind)
-            return torch.cat([function(piece) for piece, _ in pieces])
+        yield
     finally:
-        network.train(was)
+        for module, training in modes:
+            module.training = training
+
+
+def _arguments(piece: Any, targets: bool) -> tuple[Tensor, ...]:
+    x, target = piece
+    return (x, x if target is None else target) if targets else (x,)
+
+
+def _checked(model: Any) -> Autoencoder:
+    if not isinstance(model, Autoencoder):
+        raise ValueError(
+            f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective give "
+            "objective.model"
+        )
+    return model

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from aebook._internal.checks import one_of, whole
+from aebook._internal.checks import whole
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Pass
 from aebook.networks import Chain
 
@@ -34,6 +35,7 @@ ELEMENTWISE = (
 )
 
 
+@checked
 def contractive(
     kind: Literal["exact", "hutchinson"] = "exact", probes: int = 1
 ) -> Callable[[Pass], Tensor]:
@@ -64,6 +66,7 @@ def contractive(
     return penalty
 
 
+@checked
 def squared_norm(
     encoder: nn.Module,
     x: Tensor,
@@ -86,6 +89,10 @@ def squared_norm(
         As in :func:`contractive`. The estimate draws from PyTorch's global generator.
     """
     _check_kind(kind, probes)
+    return _squared_norm(encoder, x, kind, probes)
+
+
+def _squared_norm(encoder: nn.Module, x: Tensor, kind: str, probes: int) -> Tensor:
     if isinstance(encoder, Chain):
         encoder._check_shape(x)
         encoder._check_dtype(x)
@@ -93,13 +100,14 @@ def squared_norm(
     # in the precision of the weights, since squares soon leave the range of float16
     with torch.autocast(x.device.type, enabled=False):
         if layers is None:
-            return by_autograd(encoder, x, probes if kind == "hutchinson" else None)
+            return _by_autograd(encoder, x, probes if kind == "hutchinson" else None)
         weights, slopes = [linear.weight for linear, _ in layers], _slopes(layers, x)
         if kind == "hutchinson":
             return _estimate(weights, slopes, probes, len(x))
         return _exact(weights, slopes, len(x))
 
 
+@checked
 def jacobian(encoder: nn.Module, x: Tensor) -> Tensor:
     r"""Jacobians :math:`J_{ij} = ∂E_i / ∂x_j` for looking at, without gradients of their own.
 
@@ -121,11 +129,10 @@ def jacobian(encoder: nn.Module, x: Tensor) -> Tensor:
 
 
 def _contractive(seen: Pass, kind: Literal["exact", "hutchinson"], probes: int) -> Tensor:
-    return squared_norm(seen.model.encoder, seen.x, kind, probes)
+    return _squared_norm(seen.model.encoder, seen.x, kind, probes)
 
 
 def _check_kind(kind: str, probes: int) -> None:
-    one_of("kind", kind, ("exact", "hutchinson"))
     whole("probes", probes)
     if kind == "exact" and probes != 1:
         raise ValueError(f"got probes={probes} with kind='exact', which draws none: leave it out")
@@ -143,6 +150,7 @@ def _check_samples_apart(model: Autoencoder) -> None:
 # any encoder
 
 
+@checked
 def by_autograd(encoder: nn.Module, x: Tensor, probes: int | None = None) -> Tensor:
     r"""The squared norm :math:`\|J\|_F^2` of any encoder, one gradient a code unit, (B,).
 
@@ -155,6 +163,10 @@ def by_autograd(encoder: nn.Module, x: Tensor, probes: int | None = None) -> Ten
     probes
         So many random directions, for an estimate, in place of one for each code unit.
     """
+    return _by_autograd(encoder, x, None if probes is None else whole("probes", probes))
+
+
+def _by_autograd(encoder: nn.Module, x: Tensor, probes: int | None) -> Tensor:
     recording = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x if recording and x.requires_grad else x.detach().requires_grad_()

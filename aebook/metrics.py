@@ -1,15 +1,19 @@
-"""Numbers that describe codes, reconstructions and rankings after training."""
+"""Numbers that describe codes, reconstructions, scores and rankings after training."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, overload
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, check_image, check_weights, whole
+from aebook._internal.contract import checked
+from aebook.data import Data, messages
 
 __all__ = [
     "PrecisionRecall",
@@ -20,34 +24,37 @@ __all__ = [
     "precision_at_k",
     "precision_recall",
     "psnr",
+    "threshold",
 ]
 
 
-def fvu(reconstruction: Tensor, target: Tensor) -> float:
+@checked
+def fvu(reconstruction: Data, target: Data) -> float:
     r"""Fraction of variance unexplained, :math:`\sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`.
 
     Parameters
     ----------
     reconstruction, target
-        The same shape (N, ...), N at least 2.
+        The same shape (N, ...), N at least 2, in whatever form :func:`aebook.fit` takes.
 
     Returns
     -------
     float
         0 for a perfect copy, 1 for the mean of the targets; more for anything worse.
     """
-    if reconstruction.shape != target.shape or len(target) < 2:
+    again, x = _double(reconstruction), _double(target)
+    if again.shape != x.shape or len(x) < 2:
         raise ValueError(
-            f"got shapes {tuple(reconstruction.shape)} and {tuple(target.shape)}, expected the "
-            "same with two samples or more"
+            f"got shapes {tuple(again.shape)} and {tuple(x.shape)}, expected the same with two "
+            "samples or more"
         )
-    x = target.double()
     variance = (x - x.mean(0)).square().sum()
     if variance == 0:
         raise ValueError("got targets that are all the same, expected some variance to explain")
-    return float((x - reconstruction).square().sum() / variance)
+    return float((x - again).square().sum() / variance)
 
 
+@checked
 def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     r"""Peak signal-to-noise ratio of one image, :math:`-10 \log_{10} \frac1m \|x' - x\|^2`, in dB.
 
@@ -65,10 +72,9 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
         Infinity if they are equal.
     """
     a, b = as_array(restored), as_array(image)
-    if a.shape != b.shape or b.ndim not in (2, 3) or b.size == 0:
-        raise ValueError(
-            f"got images of shapes {a.shape} and {b.shape}, expected the same, (H, W) or (H, W, C)"
-        )
+    check_image("image", b.shape)
+    if a.shape != b.shape:
+        raise ValueError(f"got images of shapes {a.shape} and {b.shape}, expected the same")
     if (a.dtype == np.uint8) != (b.dtype == np.uint8):
         raise ValueError(f"got {a.dtype} and {b.dtype}, expected bytes twice or neither: use / 255")
     peak = 255 if b.dtype == np.uint8 else 1
@@ -82,12 +88,14 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
-def l0(codes: Tensor) -> float:
+@checked
+def l0(codes: Data) -> float:
     r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p)."""
     return float((_matrix(codes) != 0).sum(1).double().mean())
 
 
-def dead_units(codes: Tensor) -> int:
+@checked
+def dead_units(codes: Data) -> int:
     r"""Units that no sample activates, :math:`\#\{j : z_{nj} = 0 \text{ for all } n\}`.
 
     Parameters
@@ -99,12 +107,86 @@ def dead_units(codes: Tensor) -> int:
     return int((_matrix(codes) == 0).all(0).sum())
 
 
-def _matrix(codes: Tensor) -> Tensor:
-    if codes.dim() != 2 or len(codes) == 0:
-        raise ValueError(f"got codes of shape {tuple(codes.shape)}, expected (N, p) with N > 0")
-    return codes
+def _matrix(codes: Data) -> Tensor:
+    z = _double(codes)
+    if z.dim() != 2:
+        raise ValueError(f"got codes of shape {tuple(z.shape)}, expected (N, p) with N > 0")
+    return z
 
 
+def _double(values: Data) -> Tensor:
+    home = values.device if isinstance(values, Tensor) else torch.device("cpu")
+    return messages(values, dtype=torch.float64, device=home).double()
+
+
+@checked
+def threshold(
+    scores: ArrayLike,
+    *,
+    contamination: float | None = None,
+    quantile: float | None = None,
+    sample_weight: ArrayLike | None = None,
+    interpolate: bool = False,
+) -> float:
+    r"""The score above which a message is called an anomaly: ``score > threshold(...)``.
+
+    One of two promises is chosen. With n scores in rising order, :math:`s_1 \le … \le s_n`:
+
+    - ``contamination=c``: a share c *of these scores* lies above, as nearly as ties and whole
+      numbers allow from below: :math:`s_{n - \lfloor cn \rfloor}`.
+    - ``quantile=q``: a *new* ordinary message lies above with probability at most 1 - q:
+      :math:`s_{\lceil q(n + 1) \rceil}`. It holds for any distribution, on average over the n
+      scores, if the new message is exchangeable with those scored (Vovk, Gammerman & Shafer 2005).
+      Scores of the training messages are not: the model has seen them. Use messages held out.
+
+    Parameters
+    ----------
+    scores
+        Scores, (n,), finite: a tensor or an array.
+    contamination
+        Share of anomalies among the messages scored, at least 0 and below 1.
+    quantile
+        Share of new ordinary messages to let pass, between 0 and 1; at most n / (n + 1).
+    sample_weight
+        How many messages each score stands for, (n,), 0 or more; only their ratios matter. The
+        k-th in order then has the rank :math:`\sum_{i \le k} w_i` in place of k, w having mean 1.
+    interpolate
+        Go from one rank to the next along a straight line. The share above is then c, or 1 - q, and
+        not the next possible one below it, as nearly as the distribution is straight between two
+        scores; with few scores that is much nearer. The bound on the probability is lost.
+    """
+    values = as_array(scores)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(
+            f"got scores of shape {values.shape}, expected one finite number a message, (n,)"
+        )
+    n, order = len(values), np.argsort(values)
+    ranks = np.arange(1, n + 1)
+    if sample_weight is not None:
+        w = check_weights(sample_weight, n)
+        ranks = np.cumsum(w[order] / w.mean())
+    if contamination is not None and quantile is None:
+        if not 0 <= contamination < 1:
+            raise ValueError(f"got contamination={contamination}, expected 0 or more and below 1")
+        rank = n - contamination * n
+    elif quantile is not None and contamination is None:
+        if not 0 < quantile < 1:
+            raise ValueError(f"got quantile={quantile}, expected a number between 0 and 1")
+        rank = quantile * (n + 1)
+        if rank - 1e-9 > n:
+            raise ValueError(
+                f"got quantile={quantile} for {n} scores, expected at most {n}/{n + 1}: no score "
+                f"of {n} can promise that; give at least {math.ceil(1 / (1 - quantile)) - 1} scores"
+            )
+    else:
+        raise ValueError("got neither or both of contamination and quantile, expected one of them")
+    if interpolate:
+        return float(np.interp(rank, ranks, values[order]))
+    # a hair of rounding must not cost a whole rank: 0.29 · 100 = 28.999…
+    return float(values[order][min(np.searchsorted(ranks, rank - 1e-9), n - 1)])
+
+
+@checked
 def precision_at_k(
     relevant: NDArray[Any] | Tensor, k: int, distances: NDArray[Any] | Tensor | None = None
 ) -> float:
@@ -130,15 +212,7 @@ def precision_at_k(
         From 0 to 1. A query without relevant entries counts, as 0.
     """
     relevant, distances = _rankings(relevant, distances)
-    if (
-        isinstance(k, bool)
-        or not isinstance(k, int | np.integer)
-        or not 1 <= k <= relevant.shape[1]
-    ):
-        raise ValueError(
-            f"got k={k!r} for {relevant.shape[1]} ranked entries, expected a whole number from 1 "
-            f"to {relevant.shape[1]}"
-        )
+    k = whole("k", k, most=relevant.shape[1])
     if distances is None:
         return float(relevant[:, :k].mean())
     last = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
@@ -149,6 +223,7 @@ def precision_at_k(
     return float(hits.mean() / k)
 
 
+@checked
 def mean_average_precision(
     relevant: NDArray[Any] | Tensor,
     distances: NDArray[Any] | Tensor | None = None,
@@ -216,6 +291,7 @@ class PrecisionRecall(NamedTuple):
     """The share of queries that find anything within the radius."""
 
 
+@checked
 def precision_recall(
     distances: NDArray[Any] | Tensor, relevant: NDArray[Any] | Tensor
 ) -> PrecisionRecall:
@@ -236,7 +312,8 @@ def precision_recall(
     Parameters
     ----------
     distances
-        (Q, N), whole numbers, 0 or more.
+        (Q, N), whole numbers, 0 or more and less than a million: the result has one entry for each
+        radius up to the largest.
     relevant
         (Q, N), zeros and ones. Queries without any relevant entry are left out.
     """
@@ -245,6 +322,11 @@ def precision_recall(
         raise ValueError(
             f"got distances of type {distances.dtype}, expected whole numbers, 0 or more: for "
             "others there is sklearn.metrics.precision_recall_curve"
+        )
+    if distances.max() >= 10**6:
+        raise ValueError(
+            f"got a distance of {distances.max()}, expected less than a million, as between codes "
+            "of fewer bits: for others there is sklearn.metrics.precision_recall_curve"
         )
     asked, distances = _with_relevant(relevant.sum(axis=1)), distances.astype(np.int64)
     bins = int(distances.max()) + 1

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebook import processes
-from aebook._internal.checks import whole, whole_numbers
+from aebook._internal.checks import INTEGERS, shown, tensors, whole, whole_numbers
+from aebook._internal.contract import checked
 
 __all__ = ["Chain", "Standardised", "Transposed", "convolutional", "mlp", "tied_decoder"]
 
@@ -36,6 +37,7 @@ class Chain(nn.Sequential):
         The layers :math:`f_1, f_2, …` in order.
     """
 
+    @checked
     def __init__(self, shape: Sequence[int], *layers: nn.Module) -> None:
         super().__init__(*layers)
         self.shape = tuple(shape)
@@ -68,8 +70,7 @@ class Chain(nn.Sequential):
         return {"shape": self.shape}
 
     def _check_shape(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor):
-            raise ValueError(f"got {type(x).__name__}, expected a tensor: use torch.as_tensor(...)")
+        tensors(x=x)
         if x.shape[1:] != self.shape or x.dim() == 0:
             expected = ", ".join(["batch", *map(str, self.shape)])
             raise ValueError(
@@ -81,11 +82,7 @@ class Chain(nn.Sequential):
         # a tied decoder without biases has no parameter of its own
         dtype = next((p.dtype for p in self.parameters()), x.dtype)
         if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
-            advice = (
-                f"use x.to({dtype})"
-                if x.is_floating_point()
-                else "convert it, and divide bytes by 255"
-            )
+            advice = f"use x.to({dtype})" if x.is_floating_point() else INTEGERS
             raise ValueError(
                 f"got a batch of dtype {x.dtype}, expected {dtype}: {advice}"
             ) from None
@@ -103,8 +100,9 @@ class Standardised(nn.BatchNorm1d):
         Number of units.
     """
 
+    @checked
     def __init__(self, width: int) -> None:
-        super().__init__(width, affine=False)
+        super().__init__(whole("width", width), affine=False)
 
     def arguments(self) -> dict[str, Any]:
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
@@ -131,6 +129,7 @@ class Standardised(nn.BatchNorm1d):
         return (h - mean) / (variance + self.eps).sqrt()
 
 
+@checked
 def mlp(
     widths: Sequence[int],
     *,
@@ -163,6 +162,7 @@ def mlp(
     )
 
 
+@checked
 def tied_decoder(
     encoder: Chain,
     *,
@@ -185,7 +185,10 @@ def tied_decoder(
     firsts = [layer[0] for layer in encoder if isinstance(layer, nn.Sequential)]
     linears = [first for first in firsts if isinstance(first, nn.Linear)]
     if not linears or len(linears) < len(firsts):
-        raise ValueError("a tied decoder needs an encoder made by mlp: only there W^T is defined")
+        raise ValueError(
+            "got an encoder of other layers, expected linear ones: a tied decoder needs an encoder "
+            "made by mlp, only there W^T is defined"
+        )
     linears = linears[::-1]
     kinds = [activation] * (len(linears) - 1) + [output]
     return Chain(
@@ -208,6 +211,7 @@ class Transposed(nn.Module):
         Whether there is a c, which starts at zero.
     """
 
+    @checked
     def __init__(self, source: nn.Linear, bias: bool) -> None:
         super().__init__()
         # in a tuple, so that the weight is registered once, by its owner
@@ -229,6 +233,7 @@ class Transposed(nn.Module):
         return F.linear(h, self.source.weight.T, self.bias)
 
 
+@checked
 def convolutional(
     shape: Sequence[int],
     channels: Sequence[int],
@@ -310,5 +315,18 @@ def _layer(
             nn.init.zeros_(map_.bias)
     parts: OrderedDict[str, nn.Module] = OrderedDict(map=map_)
     if activation is not None:
-        parts["activation"] = activation()
+        parts["activation"] = _made(activation)
     return nn.Sequential(parts)
+
+
+def _made(activation: Activation) -> nn.Module:
+    try:
+        module = activation()
+    except TypeError as error:
+        module = error
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"got {shown('activation', activation)}, expected what makes a module when it is "
+            "called: nn.ReLU, or lambda: nn.LeakyReLU(0.2)"
+        )
+    return module

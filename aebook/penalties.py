@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aebook._internal.checks import one_of
+from aebook._internal.contract import checked
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
 from aebook.jacobian import contractive
@@ -32,6 +32,7 @@ def weight_decay(seen: Pass) -> Tensor:
     return torch.stack([w.square().sum() for w in weights]).sum()
 
 
+@checked
 def activity(order: Literal[1, 2] = 1, layer: int | None = None) -> Callable[[Pass], Tensor]:
     r"""Size of the activities, :math:`\|h\|_1` or :math:`\|h\|_2^2`, one value a sample.
 
@@ -42,10 +43,10 @@ def activity(order: Literal[1, 2] = 1, layer: int | None = None) -> Callable[[Pa
     layer
         Which of the encoder's layers, from 0; negative numbers count from the last. None: the code.
     """
-    one_of("order", order, (1, 2))
     return partial(_activity, order=order, layer=layer)
 
 
+@checked
 def sparsity(
     target: float = 0.05,
     kind: Literal["kl", "l1", "l2"] = "kl",
@@ -79,8 +80,6 @@ def sparsity(
     """
     if not 0 < target < 1:
         raise ValueError(f"got target={target}, expected a mean activity between 0 and 1")
-    one_of("kind", kind, ("kl", "l1", "l2"))
-    one_of("over", over, ("data", "units"))
     return partial(_sparsity, target=target, kind=kind, over=over, layer=layer)
 
 

@@ -11,12 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, number
+from aebook._internal.contract import checked
 from aebook.training.history import History
 
 __all__ = ["codes", "curves", "images"]
 
 
+@checked
 def images(
     rows: Mapping[str, ArrayLike],
     *,
@@ -39,6 +41,7 @@ def images(
     scale
         Side of one image in inches.
     """
+    scale = number("scale", scale)
     prepared = {label: _images(values, shape) for label, values in rows.items()}
     if not prepared:
         raise ValueError("got no rows of images, expected at least one")
@@ -67,6 +70,7 @@ def images(
     return figure
 
 
+@checked
 def codes(
     z: ArrayLike,
     labels: ArrayLike,
@@ -88,21 +92,27 @@ def codes(
         Where to draw; the default is a new figure.
     """
     z, labels = as_array(z), as_array(labels)
-    if z.ndim != 2 or z.shape[1] != 2:
-        raise ValueError(f"got codes of shape {z.shape}, expected (N, 2)")
-    if labels.shape != z.shape[:1]:
-        raise ValueError(f"got {labels.shape} labels for {len(z)} codes, expected one a code")
+    if z.ndim != 2 or z.shape[1] != 2 or not np.isfinite(z).all():
+        raise ValueError(f"got codes of shape {z.shape}, expected (N, 2), all finite")
+    whole = labels.dtype.kind in "biu" or (labels == np.floor(labels)).all()
+    if labels.shape != z.shape[:1] or not whole or labels.min(initial=0) < 0:
+        raise ValueError(
+            f"got labels of shape {labels.shape} for {len(z)} codes, expected a class number from "
+            "0 for each"
+        )
+    if names is not None and len(names) <= labels.max(initial=0):
+        raise ValueError(f"got {len(names)} names, expected one for each class, as labels count")
     if ax is None:
         _, ax = plt.subplots(figsize=(4.5, 4.5))
     size = float(np.clip(12000 / len(z), 4, 30))
-    for number in np.unique(labels):
+    for label in np.unique(labels):
         ax.scatter(
-            *z[labels == number].T,
+            *z[labels == label].T,
             s=size,
             alpha=0.7,
             linewidths=0,
-            color=f"C{int(number) % 10}",
-            label=names[int(number)] if names is not None else None,
+            color=f"C{int(label) % 10}",
+            label=names[int(label)] if names is not None else None,
             rasterized=True,
         )
     if names is not None:
@@ -113,6 +123,7 @@ def codes(
     return ax
 
 
+@checked
 def curves(history: History, *, ax: Axes | None = None) -> Axes:
     """Loss against epochs: training, and validation with its best epoch marked.
 
@@ -144,9 +155,9 @@ def _images(values: ArrayLike, shape: Sequence[int] | None) -> np.ndarray:
     if values.ndim == 2:
         side = math.isqrt(values.shape[1])
         shape = (side, side) if shape is None else tuple(shape)
-        if math.prod(shape) != values.shape[1]:
+        if len(shape) != 2 or math.prod(shape) != values.shape[1]:
             raise ValueError(
-                f"got vectors of {values.shape[1]} pixels, which do not fill {shape}: "
+                f"got vectors of {values.shape[1]} pixels, expected as many as fill {shape}: "
                 "give shape=(height, width)"
             )
         values = values.reshape(-1, *shape)

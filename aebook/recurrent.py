@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from aebook._internal.checks import number, whole
+from aebook._internal.contract import checked
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "Decoder",
@@ -63,6 +64,7 @@ class Encoder(nn.Module):
         Whether each position has a code.
     """
 
+    @checked
     def __init__(
         self,
         vocabulary: int,
@@ -136,6 +138,7 @@ class Decoder(nn.Module):
     #: An objective gives the target to it, for teacher forcing.
     autoregressive = True
 
+    @checked
     def __init__(
         self,
         vocabulary: int,
@@ -150,8 +153,7 @@ class Decoder(nn.Module):
         super().__init__()
         sizes = {"vocabulary": vocabulary, "code": code, "length": length}
         _check_sizes(**sizes, embedding=embedding, hidden=hidden)
-        if not 0 <= forget <= 1:
-            raise ValueError(f"got forget={forget}, expected a probability from 0 to 1")
+        number("forget", forget, least=0, most=1)
         self.length, self.attention, self.forget = length, attention, forget
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.from_code = _linear(code, hidden)
@@ -189,6 +191,7 @@ class Decoder(nn.Module):
             told[:, 1:].masked_fill_(hidden, PADDING)
         return self._read(told, z, self._start(z))[0]
 
+    @checked
     def sample(
         self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -204,6 +207,7 @@ class Decoder(nn.Module):
             Where the randomness comes from; the default is PyTorch's own.
         """
         number("temperature", temperature)
+        self._check_codes(z)
         return self._write(
             z,
             lambda logits: torch.multinomial(
@@ -211,6 +215,7 @@ class Decoder(nn.Module):
             ).squeeze(-1),
         )
 
+    @checked
     @torch.no_grad()
     def beam(self, z: Tensor, width: int = 5, alpha: float = 1.0) -> Tensor:
         r"""Search for the message with the largest :math:`\log p(x|z) / |x|^α`: int64, (B, length).
@@ -229,6 +234,7 @@ class Decoder(nn.Module):
             α, 0 or more. 0 compares likelihoods, which favours short messages.
         """
         width, alpha = whole("width", width), number("alpha", alpha, least=0)
+        self._check_codes(z)
         batch, state = len(z), self._start(z)
         # beams of one message stand side by side: row b * width + k
         z, state = z.repeat_interleave(width, 0), state.repeat_interleave(width, 1)
@@ -260,6 +266,7 @@ class Decoder(nn.Module):
         first = (log_p / size**alpha).argmax(1)
         return written.view(batch, width, -1)[torch.arange(batch, device=z.device), first]
 
+    @checked
     def alignment(self, z: Tensor, target: Tensor) -> Tensor:
         r"""Attention :math:`a_{ts}` of each symbol of a target to each position of the source.
 
@@ -277,8 +284,19 @@ class Decoder(nn.Module):
         """
         if not self.attention:
             raise ValueError("got a decoder without attention, expected one with it")
+        self._check_codes(z)
         h, _ = self.gru(self.embedding(self._told(target)), self._start(z))
         return self._attention(h, z)
+
+    def _check_codes(self, z: Tensor) -> None:
+        """Refuse codes that training never gives."""
+        dtype = self.from_code.weight.dtype
+        if not z.numel() or z.dtype != dtype or not z.isfinite().all():
+            raise ValueError(
+                f"got codes of shape {tuple(z.shape)} and {z.dtype}, expected one or more, finite, "
+                f"of {dtype}"
+            )
+        self._start(z)
 
     @torch.no_grad()
     def _write(self, z: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from aebook._internal.checks import whole
+from aebook._internal.contract import checked
 from aebook.networks import Chain, Transposed
 
 __all__ = [
@@ -80,9 +82,10 @@ class SparseLinear(nn.Module):
         Whether there is a bias.
     """
 
+    @checked
     def __init__(self, n: int, m: int, bias: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n, m))
+        self.weight = nn.Parameter(torch.empty(whole("n", n), whole("m", m)))
         self.bias = nn.Parameter(torch.zeros(m)) if bias else None
         nn.init.xavier_uniform_(self.weight)
 
@@ -113,6 +116,7 @@ class SparseTransposed(nn.Module):
         The layer of a tied decoder in whose place this one stands.
     """
 
+    @checked
     def __init__(self, tied: Transposed) -> None:
         super().__init__()
         # in a tuple, so that the weight is registered once, by its owner
@@ -132,6 +136,7 @@ class SparseTransposed(nn.Module):
         return sparse_linear(z, self.source.weight, self.bias)
 
 
+@checked
 def sparse_decoder(decoder: Chain) -> Chain:
     r"""Let the first layer of a decoder gather active units only, in place.
 
@@ -179,9 +184,10 @@ class UnitColumns(nn.Module):
         The dimension of the weight along which a column lies.
     """
 
+    @checked
     def __init__(self, along: int) -> None:
         super().__init__()
-        self.along = along
+        self.along = whole("along", along, least=0, most=1)
 
     def forward(self, v: Tensor) -> Tensor:
         """W of V."""
@@ -192,6 +198,7 @@ class UnitColumns(nn.Module):
         return w
 
 
+@checked
 def unit_columns(decoder: Chain) -> Chain:
     r"""Keep the columns of a decoder's weights at unit norm, in place: :math:`\|w_i\|_2 = 1`.
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from torch import Tensor, nn
 
-from aebook._internal.checks import whole
+from aebook._internal.checks import whole, whole_numbers
+from aebook._internal.contract import checked
 from aebook.bottlenecks import Binary, Gaussian, TopK
 from aebook.concrete import ConcreteSelector
 from aebook.core import Autoencoder, Objective, Penalty
@@ -60,18 +61,20 @@ def _given(widths: Networks) -> TypeIs[tuple[nn.Module, nn.Module]]:
 
 
 def _variant(make: Variant) -> Variant:
-    """Refuse arguments of fully connected networks where networks are given."""
+    """Refuse what is no argument, or one of fully connected networks where networks are given."""
 
     @functools.wraps(make)
-    def checked(widths: Networks, *args: Any, **named: Any) -> Objective:
+    def careful(widths: Networks, *args: Any, **named: Any) -> Objective:
         if _given(widths) and (own := sorted(_OF_NETWORKS & named.keys())):
             raise ValueError(
                 f"got networks and {', '.join(own)}, which {make.__name__} takes for networks that "
                 "it makes from widths: build it into yours, or give widths"
             )
+        if not _given(widths):
+            widths = whole_numbers("widths", widths, count=2)
         return make(widths, *args, **named)
 
-    return cast(Variant, checked)
+    return cast(Variant, checked(careful))
 
 
 def _networks(
@@ -317,7 +320,7 @@ def concrete(
 @_variant
 def denoising(
     widths: Networks,
-    corruption: Corruption,
+    corruption: Corruption | None,
     *,
     activation: Activation | None = nn.ReLU,
     code: Activation | None = None,
@@ -415,8 +418,8 @@ def binary(
     activation, output, tied, bias, corruption, penalties
         As in :func:`plain`.
     distance
-        As in :func:`plain`. For counts of words, :func:`aebook.distances.categorical` with
-        ``output=None``.
+        As in :func:`plain`. For words, :func:`aebook.distances.categorical` with
+        ``output=None``, and their shares as the target.
     """
     scale = partial(Standardised, widths[-1]) if centred and not _given(widths) else None
     encoder, decoder = _networks(widths, activation, scale, output, tied, bias)

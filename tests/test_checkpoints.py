@@ -1,7 +1,11 @@
 import functools
+import json
 import math
 import os
+import subprocess
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import aebook
-from aebook.training.checkpoints import read, write
+from aebook.training.checkpoints import _SCHEMA, _apart, _together, read, write
+from aebook.training.fingerprint import fingerprint
 from aebook.training.schedules import constant, cosine, one_cycle
 
 # the truths below are about bits, so they hold on one device
@@ -46,8 +51,15 @@ def make(width=5):
     )
 
 
-def anneal(objective, t, *, stop_at=math.inf):
-    if t >= stop_at:
+class Power:
+    """Cut at this fraction of training; a class, of which a fingerprint knows the name alone."""
+
+    cut_at = math.inf
+
+
+def anneal(objective, t):
+    # with patience the final settings are asked for after each epoch
+    if Power.cut_at <= t < 1:
         raise Interrupted
     objective.set_weight("code", 0.1 + t)
 
@@ -86,7 +98,9 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS)
 # the second is within an epoch
 @pytest.mark.parametrize("stop_at", [0.2, 0.5])
-def test_an_interrupted_run_ends_as_one_that_was_not(x, tmp_path, form, options, stop_at):
+def test_an_interrupted_run_ends_as_one_that_was_not(
+    x, tmp_path, monkeypatch, form, options, stop_at
+):
     path = tmp_path / "run.pt"
     options = {"epochs": 5, "validation": x.flip(0), "anneal": anneal, **OPTIONS[options]}
     if form == "tensor":
@@ -95,9 +109,10 @@ def test_an_interrupted_run_ends_as_one_that_was_not(x, tmp_path, form, options,
     whole = make()
     expected = aebook.fit(whole, FORMS[form](x), checkpoint=tmp_path / "whole.pt", **options)
 
-    broken = functools.partial(anneal, stop_at=stop_at)
+    monkeypatch.setattr(Power, "cut_at", stop_at)
     with pytest.raises(Interrupted):
-        aebook.fit(make(), FORMS[form](x), checkpoint=path, **{**options, "anneal": broken})
+        aebook.fit(make(), FORMS[form](x), checkpoint=path, **options)
+    monkeypatch.undo()
     assert len(read(path)["history"]["learning_rate"]) == math.floor(stop_at * 5 + 1e-9)
 
     # another process would have other random numbers and a model with other weights
@@ -115,7 +130,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(x, tmp_path, form, options,
         assert (history.best_epoch, len(history)) == (2, 5)
     assert equal(dict(resumed.state_dict()), dict(whole.state_dict()))
     ours, theirs = read(path), read(tmp_path / "whole.pt")
-    for name in ("objective", "optimizer", "scaler", "best", "random", "settings"):
+    for name in ("objective", "optimizer", "scaler", "best", "random", "settings", "t"):
         assert equal(ours[name], theirs[name]), name
 
 
@@ -170,62 +185,6 @@ def test_the_path_may_be_a_string_and_nothing_else_is_left_in_the_folder(x, tmp_
     assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
-@pytest.mark.parametrize(
-    ("changed", "difference"),
-    [
-        ({"lr": 0.1}, r"lr 0\.01 ≠ 0\.1"),
-        ({"batch_size": 7}, r"batch_size 50 ≠ 7"),
-        ({"seed": 3}, "seed 0 ≠ 3"),
-        ({"clip": 1.0}, r"clip None ≠ 1\.0"),
-        ({"optimizer": torch.optim.SGD}, "optimizer Adam ≠ SGD"),
-        ({"schedule": constant}, "epochs 2 ≠ None; schedule one_cycle ≠ constant"),
-        ({"schedule": cosine}, "schedule one_cycle ≠ cosine"),
-        ({"precision": torch.bfloat16}, r"precision None ≠ torch\.bfloat16"),
-        ({"data": torch.rand(40, 6)}, "samples 50 ≠ 40"),
-    ],
-)
-def test_a_checkpoint_of_other_settings_is_refused(x, tmp_path, changed, difference):
-    path = tmp_path / "run.pt"
-    aebook.fit(make(), x, epochs=2, checkpoint=path)
-    content = path.read_bytes()
-    data = changed.pop("data", x)
-    with pytest.raises(ValueError, match=rf"belongs to another run \(.*{difference}.*another path"):
-        aebook.fit(make(), data, epochs=2, checkpoint=path, **changed)
-    assert path.read_bytes() == content
-
-
-def test_a_checkpoint_of_another_model_is_refused(x, tmp_path):
-    path = tmp_path / "run.pt"
-    aebook.fit(make(), x, epochs=2, checkpoint=path)
-    with pytest.raises(ValueError, match=r"(?s)belongs to another model.*size mismatch"):
-        aebook.fit(make(width=4), x, epochs=2, checkpoint=path)
-
-
-def test_settings_from_numpy_can_be_read_back(x, tmp_path):
-    path = tmp_path / "run.pt"
-    options = {
-        "lr": np.float64(0.01),
-        "batch_size": np.int64(16),
-        "seed": np.int64(3),
-        "clip": np.float32(0.5),
-        "patience": np.int64(5),
-        "schedule": lambda t: np.cos(t),
-        "validation": x,
-    }
-    expected = aebook.fit(make(), x, epochs=3, **options)
-    broken = functools.partial(anneal_nothing, stop_at=0.5)
-    with pytest.raises(Interrupted):
-        aebook.fit(make(), x, epochs=np.int64(3), checkpoint=path, anneal=broken, **options)
-    history = aebook.fit(make(), x, epochs=np.int64(3), checkpoint=path, **options)
-    assert losses(history) == losses(expected)
-    assert type(history.learning_rate[0]) is float
-
-
-def anneal_nothing(objective, t, *, stop_at):
-    if t >= stop_at:
-        raise Interrupted
-
-
 def test_a_schedule_that_is_a_partial_or_an_object_can_be_resumed(x, tmp_path):
     class Falling:
         def __call__(self, t):
@@ -243,7 +202,7 @@ def test_a_truncated_checkpoint_is_refused(x, tmp_path, keep):
     path = tmp_path / "run.pt"
     aebook.fit(make(), x, epochs=1, checkpoint=path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"run\.pt cannot be read as a checkpoint.*Delete it"):
+    with pytest.raises(ValueError, match=r"run\.pt is no safetensors file.*: delete it"):
         aebook.fit(make(), x, epochs=2, checkpoint=path)
 
 
@@ -251,29 +210,95 @@ def test_a_truncated_checkpoint_is_refused(x, tmp_path, keep):
 def test_garbage_is_refused_as_a_checkpoint(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("garbage") / "run.pt"
     path.write_bytes(content)
-    with pytest.raises(
-        ValueError, match=r"run\.pt (cannot be read as a checkpoint|has the format)"
-    ):
+    with pytest.raises(ValueError, match=r"run\.pt is no safetensors file"):
         read(path)
 
 
-@pytest.mark.parametrize("content", [{"format": "aebook checkpoint 0"}, {"weights": 1}, [1, 2]])
-def test_a_file_of_another_format_is_refused(tmp_path, content):
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small file with everything in it, and what it holds."""
+    path = tmp_path_factory.mktemp("small") / "run.pt"
+    torch.manual_seed(0)
+    x, objective = torch.rand(4, 2), aebook.variants.sparse((2, 1), 0.5)
+    aebook.fit(objective, x, epochs=2, validation=x, patience=2, checkpoint=path, device="cpu")
+    return path.read_bytes(), read(path)
+
+
+def test_a_flipped_bit_is_noticed_wherever_it_is(small):
+    content, _ = small
+    generator = np.random.default_rng(0)
+    for position in generator.integers(0, 8 * len(content), 2000):
+        altered = bytearray(content)
+        altered[position // 8] ^= 1 << (position % 8)
+        with pytest.raises(ValueError, match="run"):
+            read(Path("run"), bytes(altered))
+
+
+@pytest.mark.parametrize("field", _SCHEMA)
+def test_a_file_with_a_right_checksum_and_other_contents_is_refused(small, tmp_path, field):
     path = tmp_path / "run.pt"
-    torch.save(content, path)
-    with pytest.raises(ValueError, match=r"has the format .*, expected 'aebook checkpoint 1'"):
-        read(path)
+    _, state = small
+    missing = {name: value for name, value in state.items() if name != field}
+    for wrong in (missing, {**state, field: "x"}, {**state, "more": 1}):
+        write(path, wrong)
+        with pytest.raises(ValueError, match=r"run\.pt is no checkpoint of a run"):
+            read(path)
+    write(path, state)
+    assert equal(read(path), state)
 
 
-def test_code_in_a_file_is_not_run(tmp_path):
+def test_histories_that_are_not_one_number_an_epoch_are_refused(small, tmp_path):
+    _, state = small
+    for change in ({"seconds": [1.0]}, {"terms": {"loss": ["a", "b"]}}, {"more": []}):
+        write(tmp_path / "run.pt", {**state, "history": state["history"] | change})
+        with pytest.raises(ValueError, match="is no checkpoint of a run"):
+            read(tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize("name", ["objective", "best", "optimizer", "random"])
+def test_tensors_of_another_size_are_refused_and_nothing_is_changed(x, tmp_path, name):
+    """A fused optimiser would read and write beyond their ends."""
+    path = tmp_path / "run.pt"
+    options = {"epochs": 2, "validation": x, "patience": 5, "checkpoint": path}
+    aebook.fit(make(), x, **options)
+    state = read(path)
+
+    def larger(value):
+        if isinstance(value, dict):
+            return {k: larger(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [larger(v) for v in value]
+        is_weight = isinstance(value, torch.Tensor) and value.dim()
+        return torch.cat((value, value)) if is_weight else value
+
+    write(path, {**state, name: larger(state[name])})
+    objective = make()
+    with pytest.raises(ValueError, match="belongs to another model"):
+        aebook.fit(objective, x, **options)
+    assert equal(dict(objective.state_dict()), dict(make().state_dict()))
+
+
+def test_models_and_checkpoints_are_told_apart(x, tmp_path):
+    path = tmp_path / "run.pt"
+    aebook.save(aebook.variants.linear((6, 2)).model, path)
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match="is a model, expected a checkpoint"):
+        aebook.fit(make(), x, epochs=1, checkpoint=path)
+    assert path.read_bytes() == content
+    aebook.fit(make(), x, epochs=1, checkpoint=tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="is a checkpoint of a run, expected a model"):
+        aebook.load(tmp_path / "other.pt")
+
+
+def test_a_pickle_is_never_opened(x, tmp_path):
     class Bomb:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "exploded"),)
 
     path = tmp_path / "run.pt"
-    torch.save({"format": "aebook checkpoint 1", "bomb": Bomb()}, path)
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
-        read(path)
+    torch.save({"bomb": Bomb()}, path)
+    with pytest.raises(ValueError, match=r"run\.pt is no safetensors file.*never opened"):
+        aebook.fit(make(), x, epochs=1, checkpoint=path)
     assert not (tmp_path / "exploded").exists()
 
 
@@ -310,12 +335,11 @@ def test_a_write_that_fails_halfway_leaves_the_last_checkpoint_whole(
     aebook.fit(make(), x, epochs=2, checkpoint=path, **options)
     content = path.read_bytes()
 
-    def half(state, file):
-        file.write(content[: len(content) // 2])
+    def fail(number):
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", half)
+        patch.setattr(os, "fsync", fail)
         with pytest.raises(type(error)):
             aebook.fit(make(), x, epochs=4, checkpoint=path, **options)
     assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
@@ -324,9 +348,310 @@ def test_a_write_that_fails_halfway_leaves_the_last_checkpoint_whole(
     assert losses(history) == losses(expected)
 
 
-def test_what_is_written_is_read(tmp_path):
-    state = {"a": torch.arange(3), "b": {"c": [1.5, None, "d"]}, "e": (1, 2)}
-    write(tmp_path / "state.pt", state)
-    found = read(tmp_path / "state.pt")
-    assert found.pop("format") == "aebook checkpoint 1"
-    assert equal(found, state)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.text() | st.integers(), inner)
+        ),
+        max_leaves=10,
+    )
+)
+def test_plain_values_and_tensors_come_back_as_they_were(value):
+    tensors = {}
+    whole = {"value": value, "weights": [torch.tensor(1.5), (torch.arange(3),)]}
+    tree = json.loads(json.dumps(_apart(whole, "", tensors)))
+    assert repr(_together(tree, tensors)) == repr(whole)
+
+
+# Another run
+
+
+def linear_schedule(t, end):
+    return 1 - t * (1 - end)
+
+
+class Falling:
+    def __init__(self, rate):
+        self._rate = rate
+
+    def __call__(self, t):
+        return 1 - self._rate * t
+
+
+def closing_over(value):
+    return lambda t: 1 - t * value
+
+
+def annealing_to(value):
+    return lambda objective, t: objective.set_weight("code", value * t)
+
+
+def size(order):
+    return aebook.penalties.activity(order)
+
+
+def network(width=5, activation=nn.Tanh, dropout=0.3):
+    return nn.Sequential(
+        nn.Linear(6, width), activation(), nn.Dropout(dropout), nn.Linear(width, 2)
+    )
+
+
+def build(*, corruption=noise, distance=None, weight=0.1, penalty=None, double=False, **parts):
+    torch.manual_seed(0)
+    objective = aebook.Objective(
+        aebook.Autoencoder(network(**parts), nn.Linear(2, 6), aebook.bottlenecks.TopK(1)),
+        corruption,
+        aebook.distances.Gaussian(0.5) if distance is None else distance,
+        {"code": (weight, size(1) if penalty is None else penalty)},
+    )
+    return objective.double() if double else objective
+
+
+def frozen(part, scale=1.0):
+    objective = build()
+    for p in getattr(objective.model, part).requires_grad_(False).parameters():
+        p.data *= scale
+    return objective
+
+
+def with_k(k):
+    objective = build()
+    objective.model.bottleneck.set_k(k)
+    return objective
+
+
+CORRUPTION, DISTANCE = aebook.corruptions, aebook.distances
+X = torch.rand(N, 6, generator=torch.Generator().manual_seed(1))
+Y = X.clone()
+Y[17, 3] += 1e-6
+ADAMW = functools.partial(torch.optim.AdamW, weight_decay=0.0)
+#: What one run is made with, what another, and what the refusal names.
+OTHERS = {
+    "λ": ({}, {"objective": lambda: build(weight=5.0)}, "weight_code 0.1.* ≠ 5.0"),
+    "k": ({}, {"objective": lambda: with_k(2)}, "bottleneck.k 1 ≠ 2"),
+    "σ": (
+        {},
+        {"objective": lambda: build(distance=DISTANCE.Gaussian(0.7))},
+        "distance.log_sigma",
+    ),
+    "σ learnt": (
+        {},
+        {"objective": lambda: build(distance=DISTANCE.Gaussian(0.5, "learned"))},
+        "objective.distance.kind fixed ≠ learned",
+    ),
+    "distance": (
+        {},
+        {"objective": lambda: build(distance=DISTANCE.squared_error)},
+        "objective.distance .*squared_error",
+    ),
+    "corruption": (
+        {},
+        {"objective": lambda: build(corruption=CORRUPTION.masking(0.1))},
+        "objective.corruption .*noise ≠ partial",
+    ),
+    "its argument": (
+        {"objective": lambda: build(corruption=CORRUPTION.masking(0.1))},
+        {"objective": lambda: build(corruption=CORRUPTION.masking(0.2))},
+        "objective.corruption.p 0.1 ≠ 0.2",
+    ),
+    "its tensor": (
+        {"objective": lambda: build(corruption=CORRUPTION.salt_and_pepper(0.1, X[0], X[0]))},
+        {"objective": lambda: build(corruption=CORRUPTION.salt_and_pepper(0.1, X[1], X[1]))},
+        r"objective.corruption.low Tensor .* ≠ Tensor",
+    ),
+    "penalty": ({}, {"objective": lambda: build(penalty=size(2))}, "penalties.code.order 1 ≠ 2"),
+    "activation": (
+        {},
+        {"objective": lambda: build(activation=nn.ReLU)},
+        "encoder.1 .*Tanh ≠ .*ReLU",
+    ),
+    "dropout": ({}, {"objective": lambda: build(dropout=0.4)}, r"encoder.2.p 0.3 ≠ 0.4"),
+    "width": ({}, {"objective": lambda: build(width=4)}, "encoder.0.out_features 5 ≠ 4"),
+    "type": ({}, {"objective": lambda: build(double=True)}, "float32.* ≠ .*float64"),
+    "frozen": (
+        {"objective": lambda: frozen("encoder")},
+        {"objective": lambda: frozen("decoder")},
+        "encoder.0.weight is trained False ≠ True",
+    ),
+    "frozen weights": (
+        {"objective": lambda: frozen("encoder")},
+        {"objective": lambda: frozen("encoder", 2.0)},
+        "encoder.0.weight Parameter .* ≠ ",
+    ),
+    "lr": ({}, {"lr": 0.1}, r"lr 0\.01 ≠ 0\.1"),
+    "batch": ({}, {"batch_size": 7}, "batch_size 50 ≠ 7"),
+    "seed": ({}, {"seed": 3}, "seed 0 ≠ 3"),
+    "clip": ({}, {"clip": 1.0}, r"clip None ≠ 1\.0"),
+    "patience": ({"validation": X}, {"validation": X, "patience": 9}, "patience None ≠ 9"),
+    "precision": ({}, {"precision": torch.bfloat16}, r"precision None ≠ torch\.bfloat16"),
+    "optimiser": ({}, {"optimizer": torch.optim.SGD}, "optimizer.0 .*Adam ≠ .*SGD"),
+    "its option": (
+        {"optimizer": ADAMW},
+        {"optimizer": functools.partial(ADAMW, weight_decay=10.0)},
+        r"optimizer.1.weight_decay 0\.0 ≠ 10\.0",
+    ),
+    "epochs": ({}, {"epochs": 3}, "epochs 2 ≠ 3"),
+    "schedule": ({}, {"schedule": cosine}, "schedule .*one_cycle ≠ .*cosine"),
+    "λ of t": (
+        {"schedule": lambda t: 1.0},
+        {"schedule": lambda t: 0.5},
+        "schedule.code",
+    ),
+    "schedule's argument": (
+        {"schedule": functools.partial(linear_schedule, end=0.0)},
+        {"schedule": functools.partial(linear_schedule, end=0.5)},
+        "schedule.end 0.0 ≠ 0.5",
+    ),
+    "schedule's closure": (
+        {"schedule": closing_over(0.2)},
+        {"schedule": closing_over(0.3)},
+        "schedule.value 0.2 ≠ 0.3",
+    ),
+    "schedule's attribute": (
+        {"schedule": Falling(0.2)},
+        {"schedule": Falling(0.3)},
+        "schedule._rate 0.2 ≠ 0.3",
+    ),
+    "anneal": (
+        {"anneal": annealing_to(0.2)},
+        {"anneal": annealing_to(0.3)},
+        "anneal.value 0.2 ≠ 0.3",
+    ),
+    "anneal at all": ({"anneal": annealing_to(0.2)}, {}, "anneal .* ≠ None"),
+    "data": ({}, {"data": Y}, "data.x Tensor .* ≠ Tensor"),
+    "their number": ({}, {"data": X[:40]}, "samples 50 ≠ 40"),
+    "targets": ({}, {"data": (X, Y)}, "data.target None ≠ Tensor"),
+    "weights": ({}, {"sample_weight": torch.arange(1.0, N + 1)}, "data.weight None ≠ Tensor"),
+    "their kind": ({}, {"data": FORMS["loader"](X)}, "data.* ≠ "),
+    "validation": ({"validation": X}, {"validation": Y}, "validation.x Tensor .* ≠ Tensor"),
+    "validation at all": ({}, {"validation": X}, "validation None ≠ "),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_run_is_refused_by_naming_what_differs(tmp_path, other):
+    first, second, difference = OTHERS[other]
+    path = tmp_path / "run.pt"
+
+    def run(objective=build, data=X, **options):
+        made = objective()
+        options = {"epochs": 2, "device": "cpu"} | options
+        return made, functools.partial(aebook.fit, made, data, checkpoint=path, **options)
+
+    _, fit = run(**first)
+    fit()
+    content = path.read_bytes()
+    objective, fit = run(**second)
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    state = torch.get_rng_state()
+    with pytest.raises(
+        ValueError, match=rf"(?s)belongs to another run \(.*{difference}.*another path"
+    ):
+        fit()
+    # neither of the two has been touched
+    assert path.read_bytes() == content
+    if "anneal" not in second:
+        assert equal(dict(objective.state_dict()), before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
+    # and the first goes on
+    _, fit = run(**first)
+    assert len(fit()) == 2
+
+
+def test_fewer_epochs_than_there_are_are_refused(x, tmp_path):
+    options = {"schedule": constant, "checkpoint": tmp_path / "run.pt"}
+    aebook.fit(make(), x, epochs=3, **options)
+    with pytest.raises(ValueError, match=r"got epochs=2, but the checkpoint .*run\.pt has 3"):
+        aebook.fit(make(), x, epochs=2, **options)
+
+
+def test_what_is_set_is_never_taken_from_a_checkpoint(x, tmp_path):
+    """Not λ, where it is changed after the run, nor where an anneal has moved it since."""
+    options = {"epochs": 4, "checkpoint": tmp_path / "run.pt", "anneal": anneal}
+    objective = make()
+    aebook.fit(objective, x, **options)
+    assert objective.weight("code").item() == pytest.approx(0.1 + 3 / 4)
+    # the anneal puts it where it was, wherever it is now
+    objective.set_weight("code", 77.0)
+    aebook.fit(objective, x, **options)
+    assert objective.weight("code").item() == pytest.approx(0.1 + 3 / 4)
+    names = {"weight_code"}
+    state = read(tmp_path / "run.pt")
+    assert state["settings"].keys() == names
+    assert not names & state["objective"].keys()
+
+
+def things():
+    return {
+        "objective": build(corruption=CORRUPTION.masking(0.1)),
+        "trained": make(),
+        "partial": functools.partial(anneal),
+        "names": {"a", "b", "c", "d"},
+        "function": lambda x: x in {"p", "q", "r"},
+        "closure": closing_over(closing_over(0.5)),
+        "thing": Falling(0.2),
+        "type": Falling,
+        "array": np.arange(9),
+        "built-in": [max, np.cos, torch.tanh, torch.Generator()],
+    }
+
+
+def test_a_new_process_finds_the_same_fingerprint():
+    """Hashes of texts, addresses and orders of sets are others there."""
+    code = f"""
+import json, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_checkpoints
+print(json.dumps(test_checkpoints.fingerprint(**test_checkpoints.things())))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+    )
+    assert json.loads(done.stdout) == fingerprint(**things())
+    assert "0x" not in done.stdout
+
+
+# One path, one run
+
+
+def test_one_path_has_one_run(x, tmp_path):
+    path = tmp_path / "run.pt"
+    refused = []
+
+    def again(objective, history):
+        with pytest.raises(ValueError, match=r"run\.pt belongs to a run that is still going on"):
+            aebook.fit(make(), x, epochs=2, checkpoint=path)
+        refused.append(len(history))
+
+    aebook.fit(make(), x, epochs=2, checkpoint=path, callback=again)
+    assert refused == [1, 2]
+    assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a killed process on POSIX")
+def test_another_process_is_refused_and_one_that_was_killed_holds_nobody_up(x, tmp_path):
+    path = tmp_path / "run.pt"
+    code = f"""
+import sys
+from aebook._internal.files import locked
+with locked({str(path)!r}):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="belongs to a run that is still going on"):
+            aebook.fit(make(), x, epochs=1, checkpoint=path)
+        other.kill()
+    aebook.fit(make(), x, epochs=1, checkpoint=path)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]

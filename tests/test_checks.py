@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aebook._internal.checks import need, number, one_of, whole, whole_numbers
+from aebook._internal.checks import check_image, need, number, one_of, whole, whole_numbers
 
 NONSENSE = [None, "3", "lots", [3], (3,), True, np.True_, math.nan, math.inf, 3j, object()]
 
@@ -37,6 +37,16 @@ def test_a_whole_number_may_have_a_largest():
     assert whole("n", 7, 0, 7) == 7
     with pytest.raises(ValueError, match=r"^got n=8, expected a whole number from 0 to 7$"):
         whole("n", 8, 0, 7)
+
+
+@pytest.mark.parametrize("value", [*NONSENSE, -0.1, 1, 1.5])
+def test_a_share_is_less_than_one(value):
+    assert number("n", 0, 0, below=1) == 0
+    assert number("n", np.float32(0.5), below=1) == 0.5
+    with pytest.raises(ValueError, match=r"^got n=.*, 0 or more and less than 1$"):
+        number("n", value, 0, below=1)
+    with pytest.raises(ValueError, match=r"^got n=.* above 0 and less than 1$"):
+        number("n", value, below=1)
 
 
 def test_too_few_whole_numbers_are_refused():
@@ -75,3 +85,20 @@ def test_a_package_that_is_not_there_is_named_with_its_extra():
     assert need("math", "math", "none") is math
     with pytest.raises(ImportError, match=r'^this needs Foo, .*: pip install "aebook\[bar\]"$'):
         need("foo_that_is_not_there", "Foo", "bar")
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
+def test_channels_are_last_and_few(height, width, channels):
+    check_image("x", (height, width))
+    if channels <= 4 or channels < min(height, width):
+        check_image("x", (height, width, channels))
+    else:
+        with pytest.raises(ValueError, match=r"^got x of shape .* with the channels last: for"):
+            check_image("x", (height, width, channels))
+    # channels first are taken for none of it
+    if width > 4:
+        with pytest.raises(ValueError, match="channels first"):
+            check_image("x", (min(channels, 4), height, width))
+    for wrong in ((), (height,), (0, width), (height, width, 0), (1, channels, height, width)):
+        with pytest.raises(ValueError, match="expected one image"):
+            check_image("x", wrong)

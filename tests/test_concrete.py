@@ -266,17 +266,16 @@ def test_a_resumed_run_ends_with_the_same_weights_and_temperature(tmp_path):
         torch.manual_seed(0)
         return aebook.variants.concrete((6, 4, 2))
 
-    def stop(objective, t):
-        if t >= 0.5:
+    def stop(objective, history):
+        if len(history) == 3:
             raise Interrupted
-        schedule(objective, t)
 
-    options = {"epochs": 6, "batch_size": 10, "checkpoint": tmp_path / "run.pt"}
+    options = {"anneal": schedule, "epochs": 6, "batch_size": 10, "checkpoint": tmp_path / "run.pt"}
     whole, broken, resumed = make(), make(), make()
     aebook.fit(whole, x, epochs=6, batch_size=10, anneal=schedule)
     with pytest.raises(Interrupted):
-        aebook.fit(broken, x, anneal=stop, **options)
-    aebook.fit(resumed, x, anneal=schedule, **options)
+        aebook.fit(broken, x, callback=stop, **options)
+    aebook.fit(resumed, x, **options)
     for mine, theirs in zip(
         resumed.state_dict().values(), whole.state_dict().values(), strict=True
     ):
@@ -373,3 +372,14 @@ def test_training_until_converged_refuses_what_makes_no_sense(options, message):
 def test_training_until_converged_needs_a_selector():
     with pytest.raises(ValueError, match="objective without a ConcreteSelector"):
         fit_until_converged(aebook.variants.plain((6, 2)), torch.rand(5, 6), epochs=1)
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, "1", None, [1.0]])
+def test_a_temperature_that_is_none_is_refused(bad):
+    with pytest.raises(ValueError, match=r"^got temperature=.* above 0"):
+        relaxed_one_hot(torch.zeros(3), bad)
+    if isinstance(bad, int | float):
+        with pytest.raises(ValueError, match=r"^got temperature=.* above 0"):
+            relaxed_one_hot(torch.zeros(3), torch.tensor(float(bad)))
+    with pytest.raises(ValueError, match=r"got logits of type torch\.int64"):
+        relaxed_one_hot(torch.zeros(3, dtype=torch.long), 1.0)

@@ -168,10 +168,10 @@ def test_names_of_penalties_that_would_clash_are_refused(name):
 @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
 def test_weights_that_are_negative_or_not_finite_are_refused(weight):
     model = Autoencoder(mlp((5, 2)), mlp((2, 5)))
-    with pytest.raises(ValueError, match=r"got .* as the weight of 'code', expected a finite"):
+    with pytest.raises(ValueError, match=r"got .*code.*, expected a finite"):
         Objective(model, penalties={"code": (weight, squared_code)})
     objective = Objective(model, penalties={"code": (1.0, squared_code)})
-    with pytest.raises(ValueError, match=r"got .* as the weight of 'code'"):
+    with pytest.raises(ValueError, match=r"got the weight of 'code'="):
         objective.set_weight("code", weight)
     assert objective.weight("code").item() == 1.0
 
@@ -199,7 +199,7 @@ def test_a_part_may_refuse_the_model_at_construction(role):
 
 
 def test_an_objective_refuses_what_is_no_autoencoder():
-    with pytest.raises(ValueError, match=r"got a Chain .* expected an Autoencoder: wrap it"):
+    with pytest.raises(ValueError, match=r"got model=Chain.* expected an Autoencoder: wrap"):
         Objective(mlp((5, 2)))
 
 
@@ -261,7 +261,7 @@ def test_messages_that_are_not_finite_are_refused(method, bad):
 
 def test_arrays_are_refused_with_the_cure():
     model = Autoencoder(mlp((3, 2)), mlp((2, 3)))
-    with pytest.raises(ValueError, match=r"got ndarray, expected a tensor: use torch.as_tensor"):
+    with pytest.raises(ValueError, match=r"got ndarray, expected a tensor: aebook.encode"):
         model.encode(np.zeros((4, 3)))
 
 

@@ -157,13 +157,13 @@ def test_rare_noise_is_as_rare_in_half_precision():
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf])
 def test_what_is_no_probability_is_refused(value):
     for kind in (masking, salt_and_pepper):
-        with pytest.raises(ValueError, match="expected a probability from 0 to 1"):
+        with pytest.raises(ValueError, match="expected a finite number"):
             kind(value)
 
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_what_is_no_standard_deviation_is_refused(value):
-    with pytest.raises(ValueError, match=r"got sigma=.*, expected a finite number, 0 or more"):
+    with pytest.raises(ValueError, match=r"got sigma=.*, expected a finite number"):
         gaussian(value)
 
 

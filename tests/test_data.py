@@ -58,13 +58,12 @@ def test_floats_are_converted_and_integers_stay():
     assert target is None
 
 
-@pytest.mark.parametrize("change", ["readonly", "reversed", "lists"])
+@pytest.mark.parametrize("change", ["readonly", "reversed"])
 def test_arrays_that_torch_does_not_share_are_copied_silently(change):
     array = np.arange(12.0).reshape(4, 3)
     given = {
         "readonly": array.copy(),
         "reversed": array[:, ::-1],
-        "lists": (array.tolist(),),
     }
     given["readonly"].setflags(write=False)
     (x, _), *_ = batches(given[change])
@@ -180,7 +179,7 @@ def test_tables_of_pandas_are_arrays():
     ((x, target),) = batches((table, table["b"]))
     assert torch.equal(x, torch.tensor([[1.0, 3.0], [2.0, 4.0]]))
     assert torch.equal(target, torch.tensor([3.0, 4.0]))
-    with pytest.raises(ValueError, match=r"got DataFrame as data, expected numbers"):
+    with pytest.raises(ValueError, match=r"columns 'a' .*, expected numbers"):
         batches(pandas.DataFrame({"a": ["x", "y"]}))
 
 

@@ -1,5 +1,7 @@
 """Tests of aebook.datasets.folder."""
 
+import struct
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +83,144 @@ def test_no_folder_no_image_and_no_size_are_refused(tmp_path):
         ImageFolder(tmp_path, 8)
     with pytest.raises(ValueError, match="got size=0"):
         ImageFolder(tmp_path, 0)
+
+
+def written(folder, image, name, **options):
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    image.save(folder / name, **options)
+    return folder
+
+
+RAMP = np.linspace(0, 1, 64).astype(np.float32).reshape(8, 8)
+
+
+@pytest.mark.parametrize("grey", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("uint8", f"a.{ending}") for ending in ("png", "tif", "pgm", "bmp", "webp", "ppm", "gif")]
+    + [("uint16", f"a.{ending}") for ending in ("png", "tif", "pgm")]
+    + [(">u2", "a.tif"), ("float32", "a.tif")],
+)
+def test_every_grey_value_is_kept(tmp_path, kind, name, grey):
+    peak = 1 if kind == "float32" else np.iinfo(kind).max
+    values = (RAMP * peak).astype(kind)
+    options = {"lossless": True} if name == "a.webp" else {}
+    (image,) = ImageFolder(written(tmp_path, values, name, **options), 8, grey)
+    expected = torch.from_numpy(values.astype(np.float64) / peak).float()
+    torch.testing.assert_close(image, expected.expand(1 if grey else 3, 8, 8))
+
+
+def test_finer_greys_are_scaled_as_bytes_are(tmp_path):
+    # a smooth picture with black and white edges, at which a cubic overshoots
+    smooth = np.add.outer(np.arange(40.0), np.arange(30.0)) / 68
+    smooth[10:20, 5:15], smooth[20:30, 5:15] = 0, 1
+    for name, values in {
+        "a.png": (smooth * 255).round().astype(np.uint8),
+        "b.png": (smooth * 65535).round().astype(np.uint16),
+        "c.tif": smooth.astype(np.float32),
+    }.items():
+        written(tmp_path, values, name)
+    coarse, fine, finest = ImageFolder(tmp_path, 13, grey=True)
+    assert fine.min() == 0
+    assert fine.max() == 1
+    torch.testing.assert_close(fine, finest, rtol=0, atol=1e-4)
+    torch.testing.assert_close(coarse, finest, rtol=0, atol=5 / 255)
+
+
+def test_twelve_bits_of_a_tiff_end_at_their_own_white(tmp_path):
+    # two numbers in three bytes, and a header by hand: Pillow reads such files and writes none
+    values = np.linspace(0, 4095, 64).astype(int)
+    packed = b"".join(
+        bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255])
+        for a, b in zip(values[::2].tolist(), values[1::2].tolist(), strict=True)
+    )
+    entries = [
+        (256, 8), (257, 8), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1), (278, 8),
+        (279, len(packed)),
+    ]  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + struct.pack("<I", 0)
+    (tmp_path / "a.tif").write_bytes(header.ljust(122, b"\0") + packed)
+    (image,) = ImageFolder(tmp_path, 8, grey=True)
+    torch.testing.assert_close(image.flatten(), torch.from_numpy(values / 4095).float())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (RAMP * 255, r"floating point from 0 to 255, expected \[0, 1\]: scale it"),
+        (RAMP - 0.5, r"floating point from -0\.5 to 0\.5"),
+        (RAMP * np.nan, "floating point from nan to nan"),
+        ((RAMP * 1000).astype(np.int32), "whole numbers of 32 bits, expected 8, 16 or floating"),
+    ],
+)
+def test_values_of_which_nobody_knows_what_is_white_are_refused(tmp_path, values, message):
+    with pytest.raises(ValueError, match=rf"a\.tif cannot be read as an image \(it has {message}"):
+        ImageFolder(written(tmp_path, values, "a.tif"), 8)[0]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L", "RGB", "1", "I;16"])
+@pytest.mark.parametrize("grey", [True, False])
+def test_what_is_transparent_lies_on_white(tmp_path, mode, grey):
+    """Black on nothing."""
+    seen = np.zeros((8, 8), bool)
+    seen[2:5, 3:6] = True
+    ink = np.where(seen, 0, 50).astype(np.uint8)
+    alpha = np.where(seen, 255, 0).astype(np.uint8)
+    options = {} if mode in ("RGBA", "LA", "PA") else {"transparency": 50}
+    if mode in ("RGBA", "LA"):
+        image = Image.fromarray(np.dstack([ink] * (len(mode) - 1) + [alpha]))
+    elif mode in ("P", "PA"):
+        image = Image.fromarray(ink).convert("P")
+        image.putpalette(np.repeat(np.arange(256), 3).astype(np.uint8).tobytes())
+        if mode == "PA":
+            image.putalpha(Image.fromarray(alpha))
+    elif mode == "1":
+        image, options = Image.fromarray(ink > 0).convert("1"), {"transparency": 255}
+    elif mode == "I;16":
+        image = Image.fromarray(ink.astype(np.uint16))
+    else:
+        image = Image.fromarray(ink).convert(mode)
+        options = {"transparency": 50 if mode == "L" else (50, 50, 50)}
+    suffix = "tif" if mode == "PA" else "png"
+    if mode == "PA":
+        image = image.convert("RGBA")
+    (found,) = ImageFolder(written(tmp_path, image, f"a.{suffix}", **options), 8, grey)
+    assert torch.equal(found, torch.from_numpy(~seen).float().expand(1 if grey else 3, 8, 8))
+
+
+def test_half_of_a_colour_is_half_way_to_white(tmp_path):
+    glass = np.zeros((8, 8, 4), np.uint8)
+    glass[..., 0], glass[..., 3] = 255, 51
+    (found,) = ImageFolder(written(tmp_path, glass, "a.png"), 8)
+    expected = torch.tensor([1, 0.8, 0.8]).view(3, 1, 1).expand(3, 8, 8)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "P", "1"])
+def test_other_colours_become_those_that_are_asked_for(tmp_path, mode):
+    image = Image.new("RGB", (8, 8), (200, 30, 90)).convert(mode)
+    name = "a.png" if mode in ("P", "1") else "a.tif"
+    expected = np.asarray(image.convert("RGB"), np.float32) / 255
+    (found,) = ImageFolder(written(tmp_path, image, name), 8)
+    np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), expected)
+
+
+def test_a_file_that_breaks_off_anywhere_or_claims_too_much_is_refused(tmp_path):
+    whole = (written(tmp_path, (RAMP * 65535).astype(np.uint16), "a.tif") / "a.tif").read_bytes()
+    images = ImageFolder(tmp_path, 8)
+    for end in range(0, len(whole) - 1, 7):
+        (tmp_path / "a.tif").write_bytes(whole[:end])
+        with pytest.raises(ValueError, match=r"a\.tif cannot be read as an image"):
+            images[0]
+    # thirty thousand pixels a side
+    huge = b"P5\n30000 30000\n255\n"
+    (tmp_path / "a.tif").write_bytes(huge)
+    with pytest.raises(ValueError, match="exceeds limit"):
+        images[0]
+
+
+@pytest.mark.parametrize("folder", [None, 3, ["a"]])
+def test_what_names_no_folder_is_refused(folder):
+    with pytest.raises(ValueError, match="expected a folder that exists"):
+        ImageFolder(folder, 8)

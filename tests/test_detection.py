@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="smaller than windows of"):
         windows(image, (5, 5), scale=10)
     for scale in (0, -1, float("nan")):
-        with pytest.raises(ValueError, match="expected a finite number above 0"):
+        with pytest.raises(ValueError, match="expected a finite number"):
             windows(image, (5, 5), scale=scale)
     with pytest.raises(ValueError, match="got stride=0"):
         windows(image, (5, 5), stride=0)

@@ -232,10 +232,48 @@ def test_categorical_refuses_classes_that_the_logits_lack(wrong):
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, math.inf, math.nan])
 def test_gaussian_refuses_a_sigma_that_is_none(sigma):
-    with pytest.raises(ValueError, match=r"got sigma=.*expected a finite number above 0"):
+    with pytest.raises(ValueError, match=r"got sigma=.*expected a finite number"):
         Gaussian(sigma)
 
 
 def test_gaussian_refuses_an_unknown_kind():
     with pytest.raises(ValueError, match=r"got kind='best', expected 'fixed', 'learned'"):
         Gaussian(kind="best")
+
+
+SHARES = [[0.25, 0.75, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("classes", [3, 3000])
+def test_categorical_takes_shares_in_any_precision_and_rows_of_zeros(classes, dtype):
+    target = torch.tensor(SHARES)
+    if classes > 3:
+        target = torch.rand(3, classes)
+        target = target / target.sum(1, keepdim=True) * torch.tensor([[1.0], [1.0], [0.0]])
+    target = target.to(dtype)
+    logits = torch.randn(3, classes, dtype=dtype)
+    assert categorical(logits, target).isfinite().all()
+    assert categorical(logits, target)[2] == 0
+
+
+@pytest.mark.parametrize("scale", [7.0, 0.5, -1.0, math.nan, math.inf, 0.98])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 4, 3)])
+def test_categorical_refuses_what_are_no_probabilities(shape, scale):
+    target = torch.full(shape, 1 / 3)
+    categorical(torch.randn(shape), target)
+    # in one place only
+    target[-1] *= scale
+    with pytest.raises(ValueError, match=r"expects probabilities, which sum to 1: for counts use"):
+        categorical(torch.randn(shape), target)
+
+
+def test_categorical_refuses_negative_shares_though_they_sum_to_one_or_none():
+    for row in ([1.5, -0.5, 0.0], [1.0, -1.0, 0.0]):
+        with pytest.raises(ValueError, match="values from -"):
+            categorical(torch.randn(1, 3), torch.tensor([row]))
+
+
+def test_categorical_refuses_to_ignore_a_class_of_probabilities():
+    with pytest.raises(ValueError, match="got ignore=0 with probabilities"):
+        categorical(torch.randn(3, 3), torch.tensor(SHARES), ignore=0)

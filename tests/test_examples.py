@@ -55,6 +55,7 @@ def folder(tmp_path):
 
 
 GIVEN = {
+    "aebook.inference": lambda _: {"images": digits()},
     "aebook.applications.compression.compressors": lambda _: {
         "bitstream": aebook.applications.compression.bitstream,
         "compressors": aebook.applications.compression.compressors,
@@ -102,7 +103,6 @@ GIVEN = {
     "aebook.applications.retrieval.hashers": lambda _: {
         "images": digits(),
         "queries": digits(5),
-        "HammingIndex": aebook.applications.retrieval.HammingIndex,
     },
     "aebook.applications.translation.lexicon": lambda _: pairs(),
     "aebook.applications.translation.model": lambda _: pairs(),

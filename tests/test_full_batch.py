@@ -5,7 +5,6 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import aebook
 from aebook.theory.linear import eckart_young, principal_angles, principal_components
@@ -113,17 +112,6 @@ def test_random_objectives_are_refused_and_left_in_evaluation_mode():
     ).double()
     with pytest.raises(ValueError, match="random"):
         aebook.lbfgs(noisy, torch.rand(20, 5, dtype=F64))
-
-
-@pytest.mark.parametrize("wrap", [TensorDataset, lambda x: DataLoader(TensorDataset(x))])
-def test_only_data_in_memory_is_taken(wrap):
-    objective = aebook.variants.linear((5, 2)).double()
-    data = wrap(torch.rand(20, 5, dtype=F64))
-    if isinstance(data, TensorDataset):
-        aebook.lbfgs(objective, data)
-    else:
-        with pytest.raises(ValueError, match="got a Dataset or DataLoader, expected tensors"):
-            aebook.lbfgs(objective, data)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 import contextlib
 import doctest
+import io
 import math
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -383,6 +386,55 @@ def test_other_files_are_refused(tmp_path):
         HammingIndex.load(tmp_path / "nothing.npz")
 
 
+def header(shape, dtype="|u1"):
+    """The beginning of an .npy file."""
+    file = io.BytesIO()
+    described = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind", [HammingIndex, pytest.param(FaissIndex, marks=pytest.mark.needs("faiss"))]
+)
+@pytest.mark.parametrize(
+    "codes",
+    [
+        header((2**40, 1)),
+        header((2**40, 1)) + bytes(10),
+        header((2**62, 2**62)),
+        header((-1, -4)) + bytes(4),
+        header((2**33, 1)) + bytes(2**26),
+    ],
+)
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_file_is_given_no_more_memory_than_it_has_bytes(tmp_path, kind, codes, method):
+    path, members = tmp_path / "codes.npz", {"codes": codes, "ids": header((0,), "<i8")}
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in {"format": np.array("aebook codes 1"), "bits": np.array(8)}.items():
+            file = io.BytesIO()
+            np.save(file, array)
+            members[name] = file.getvalue()
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="cannot be read as codes"):
+        kind.load(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * path.stat().st_size + 2**20
+
+
+def test_what_is_deflated_is_refused_though_it_is_all_there(saved):
+    right = dict(np.load(saved))
+    right["codes"], right["ids"] = np.zeros((5000, 3), np.uint8), np.arange(5000)
+    np.savez(saved, **right)
+    assert len(HammingIndex.load(saved)) == 5000
+    np.savez_compressed(saved, **right)
+    with pytest.raises(ValueError, match="cannot be read as codes"):
+        HammingIndex.load(saved)
+
+
 def test_a_write_that_fails_halfway_leaves_the_file_that_was_there(saved, monkeypatch):
     content, index = saved.read_bytes(), HammingIndex.load(saved)
     index.remove([5])
@@ -447,7 +499,7 @@ def test_misuse_is_refused():
         assert len(index) == 2
     index = HammingIndex(9)
     index.add(codes)
-    with pytest.raises(ValueError, match="got address=2, expected 0 to 1"):
+    with pytest.raises(ValueError, match="got address=2, expected a whole number from 0 to 1"):
         index.bucket(2)
 
 

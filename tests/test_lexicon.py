@@ -1,6 +1,7 @@
 """Tests of aebook.applications.translation against slow computations of the same."""
 
 import re
+import unicodedata
 from itertools import pairwise
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_a_known_text_is_remembered_and_a_strange_one_is_like_nothing() -> None:
     ("sources", "targets", "message"),
     [
         (["a"], ["b", "c"], "got 1 sources and 2 targets"),
-        ([], [], "got 0 sources and 0 targets"),
+        ([], [], "got no text"),
         ("a", "b", "other than a list of strings"),
         (["a"], [None], "other than a list of strings"),
         ([" "], ["a"], "without a single word"),
@@ -127,3 +128,46 @@ def test_what_are_no_pairs_is_refused(make, sources, targets, message: str) -> N
 def test_iterations_are_counted(iterations) -> None:
     with pytest.raises(ValueError, match="expected a whole number, 1 or more"):
         Lexicon(*PAIRS, iterations=iterations)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_words_stay_whole_however_their_marks_were_typed(form: str) -> None:
+    sources, targets = (
+        ["हिन्दी", "été chaud", "chaud", "שָׁלוֹם"],
+        ["hindi", "hot summer", "hot", "peace"],
+    )
+    lexicon, memory = Lexicon(sources, targets), Memory(sources, targets)
+    assert set(lexicon.table) == {
+        unicodedata.normalize("NFC", word) for word in " ".join(sources).split()
+    }
+    typed = [unicodedata.normalize(form, text) for text in sources]
+    assert lexicon.translate(typed) == lexicon.translate(sources)
+    assert lexicon.translate(typed)[::3] == ["hindi", "peace"]
+    found = memory.translate(typed)
+    assert found.texts == targets
+    np.testing.assert_allclose(found.likeness, 1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(words, words), min_size=1, max_size=5), st.data())
+def test_an_empty_text_of_a_pair_teaches_nothing(pairs, data) -> None:
+    sources, targets = (list(column) for column in zip(*pairs, strict=True))
+    expected = Lexicon(sources, targets).table
+    for text, other in ((["new word"], [""]), (["e"], ["  "])):
+        at = data.draw(st.integers(0, len(pairs)))
+        more = [*sources[:at], *text, *sources[at:]], [*targets[:at], *other, *targets[at:]]
+        lexicon = Lexicon(*more)
+        assert {e: p for e, (_, p) in lexicon.table.items()} == pytest.approx(
+            {e: p for e, (_, p) in expected.items()}
+        )
+        assert lexicon.translate(["new"]) == ["new"]
+        assert len(Memory(*more).translate(["a", ""]).texts) == 2
+    # a target whose source is empty comes from nothing
+    assert Lexicon([*sources, ""], [*targets, "a b"]).table.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("texts", ["text", None, 3, [None], ["a", 3], []])
+@pytest.mark.parametrize("make", [Lexicon, Memory])
+def test_what_is_no_list_of_texts_is_not_translated(make, texts) -> None:
+    with pytest.raises(ValueError, match=r"for one text use|got no text"):
+        make(*PAIRS).translate(texts)

@@ -87,9 +87,9 @@ def test_components_of_fewer_samples_than_dimensions_reconstruct_them():
     [
         (draw(5, 3), 4, r"got p=4 for data of shape \(5, 3\), expected 1 to 3"),
         (draw(5, 3), 0, "got p=0"),
-        (draw(5), 1, r"got a data of shape \(5,\), expected two dimensions"),
-        (draw(0, 3), 1, r"got a data of shape \(0, 3\)"),
-        (draw(5, 3) * math.nan, 1, "NaN or infinite entries; expected finite"),
+        (draw(5), 1, r"got data of shape \(5,\), expected \(samples, \.\.\.\)"),
+        (draw(0, 3), 1, "got no data"),
+        (draw(5, 3) * math.nan, 1, "have NaN or infinite values"),
     ],
 )
 def test_components_of_what_is_no_data_are_refused(x, p, message):
@@ -103,6 +103,30 @@ def test_arrays_that_may_not_be_written_are_read_without_a_warning():
     x.setflags(write=False)
     torch.testing.assert_close(principal_components(x).variances, expected)
     torch.testing.assert_close(principal_components(x[::-1]).variances, expected)
+
+
+# three samples for each shape: longer than wide, square, wider than long
+@pytest.mark.parametrize("n", [200, 5, 3])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_deviations_are_exact_to_the_rounding_of_the_largest(n, scale):
+    true = torch.logspace(0, -11, 5, dtype=F64)[: n - 1] * scale
+    # orthonormal columns of mean zero
+    left = torch.linalg.qr(torch.cat([torch.ones(n, 1, dtype=F64), draw(n, len(true))], 1))[0]
+    x = left[:, 1:] * true @ orthonormal(5, 5)[: len(true)]
+    found = principal_components(x).variances.mul(n).sqrt()[: len(true)]
+    assert ((found - true).abs() <= 1e-15 * true[0]).all()
+    # and so no affine decoder is better than the bound
+    for p in range(1, len(true)):
+        assert eckart_young(x, p) * n == pytest.approx(float(true[p:].square().sum()), rel=1e-3)
+
+
+def test_variances_do_not_depend_on_where_the_data_lie():
+    # of whole numbers, which can be moved without rounding
+    x = (spread() * 2**10).round()
+    moved = principal_components(x + 2.0**30)
+    torch.testing.assert_close(
+        moved.variances, principal_components(x).variances, rtol=1e-9, atol=0
+    )
 
 
 # Principal angles
@@ -133,6 +157,8 @@ def test_the_angle_between_two_lines_of_the_plane_is_in_closed_form(s, t):
 def test_principal_angles_depend_on_the_spaces_only(seed):
     a, b = draw(6, 3, seed=seed), draw(6, 2, seed=seed + 1)
     angles = principal_angles(a, b)
+    length = 10.0 ** torch.tensor([-20, 0, 20], dtype=F64)
+    torch.testing.assert_close(principal_angles(a * length, b), angles, rtol=1e-6, atol=1e-9)
     mixed = principal_angles(
         a @ (orthonormal(3, 3, seed=seed) * torch.tensor([5.0, 1.0, 0.2], dtype=F64)),
         b @ (orthonormal(2, 2, seed=seed) * torch.tensor([0.1, 3.0], dtype=F64)),
@@ -157,8 +183,8 @@ def test_a_space_inside_another_has_no_angle_with_it():
     [
         (draw(3, 2), draw(4, 2), "got matrices with 3 and 4 rows.*directions are columns"),
         (draw(3), draw(3, 1), r"first matrix of shape \(3,\)"),
-        (draw(3, 1), torch.ones(3, 2), "the second matrix.*linearly dependent"),
-        (draw(2, 3), draw(2, 1), "the first matrix.*linearly dependent"),
+        (draw(3, 1), torch.ones(3, 2), "a second matrix.*linearly dependent"),
+        (draw(2, 3), draw(2, 1), "a first matrix.*linearly dependent"),
     ],
 )
 def test_angles_between_what_spans_no_space_are_refused(a, b, message):
@@ -194,7 +220,7 @@ def test_no_affine_decoder_with_its_best_encoder_goes_below_the_floor(seed, p):
 
 
 def test_a_negative_number_of_code_units_is_refused():
-    with pytest.raises(ValueError, match="got p=-1, expected 0 or more"):
+    with pytest.raises(ValueError, match="got p=-1, expected a whole number, 0 or more"):
         eckart_young(spread(), -1)
 
 
@@ -222,7 +248,7 @@ def test_affine_of_single_precision_gives_double():
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus])
 def test_networks_that_bend_are_refused(activation):
-    with pytest.raises(ValueError, match=r"not affine: it departs from .* linear layers only"):
+    with pytest.raises(ValueError, match=r"not affine, it departs from .* linear layers only"):
         affine(aebook.networks.mlp((5, 8, 3), activation=activation), 5)
 
 

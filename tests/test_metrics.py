@@ -1,4 +1,5 @@
 import itertools
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,7 @@ from aebook.metrics import (
     precision_at_k,
     precision_recall,
     psnr,
+    threshold,
 )
 
 # up to seven entries of one query: distance and relevance
@@ -57,8 +59,8 @@ def test_misuse_is_refused():
     with pytest.raises(ValueError, match="expected some variance"):
         fvu(torch.rand(3, 2), torch.ones(3, 2))
     for metric in (l0, dead_units):
-        for codes in (torch.rand(3), torch.rand(0, 3)):
-            with pytest.raises(ValueError, match=r"expected \(N, p\) with N > 0"):
+        for codes in (torch.rand(3), torch.rand(0, 3), torch.rand(2, 3, 4)):
+            with pytest.raises(ValueError, match=r"got (data|codes) of shape|got no data"):
                 metric(codes)
 
 
@@ -188,7 +190,7 @@ def test_misuse_of_rankings_is_refused():
         with pytest.raises(ValueError, match="NaN or infinite"):
             metric(relevant, distances * np.nan)
     for k in (0, 4, 1.5, True):
-        with pytest.raises(ValueError, match=rf"got k={k} for 3 ranked.*from 1 to 3"):
+        with pytest.raises(ValueError, match=rf"got k={k}, expected a whole number"):
             precision_at_k(relevant, k)
     for total in ([3], [3, 2], [np.nan, 3]):
         with pytest.raises(ValueError, match="expected one number each that is not below"):
@@ -200,6 +202,14 @@ def test_misuse_of_rankings_is_refused():
     for bad in (distances - 2, distances / 2):
         with pytest.raises(ValueError, match="expected whole numbers, 0 or more"):
             precision_recall(bad, relevant)
+
+
+@pytest.mark.parametrize("far", [10**6, 2**40, 2**63 - 1, 2**64 - 1])
+def test_distances_that_no_codes_have_are_refused_before_there_is_memory_for_them(far):
+    kind = np.uint64 if far >= 2**63 else np.int64
+    with pytest.raises(ValueError, match=rf"got a distance of {far}, expected less than a million"):
+        precision_recall(np.array([[0, far]], kind), np.array([[1, 0]]))
+    assert len(precision_recall(np.array([[0, 10**6 - 1]]), np.array([[1, 0]])).recall) == 10**6
 
 
 # Peak signal-to-noise ratio ----------------------------------------------------------------------
@@ -247,3 +257,95 @@ def test_psnr_does_not_depend_on_the_range_that_an_image_happens_to_have():
 def test_psnr_refuses_what_it_cannot_compare(restored, image, message):
     with pytest.raises(ValueError, match=message):
         psnr(restored, image)
+
+
+# thresholds
+
+distinct = st.lists(st.integers(-1000, 1000).map(float), min_size=1, max_size=30, unique=True).map(
+    np.array
+)
+
+
+@given(distinct, st.floats(0, 0.99))
+def test_contamination_is_the_share_that_lies_above(scores, c):
+    flagged = (scores > threshold(scores, contamination=c)).sum()
+    assert flagged <= c * len(scores) + 1e-6
+    assert flagged + 1 > c * len(scores) - 1e-6
+
+
+@given(distinct, st.floats(0.01, 0.99))
+def test_a_quantile_keeps_its_promise_for_every_message_that_might_be_the_new_one(scores, q):
+    n = len(scores) - 1
+    if n < 1 or math.ceil(q * (n + 1) - 1e-9) > n:
+        return
+    # exchangeable: each of the n + 1 is the new one equally often
+    alarms = [scores[i] > threshold(np.delete(scores, i), quantile=q) for i in range(len(scores))]
+    assert np.mean(alarms) <= 1 - q + 1e-6
+    assert np.mean(alarms) + 1 / (n + 1) > 1 - q - 1e-6
+
+
+def test_thresholds_by_hand():
+    scores = torch.tensor([5.0, 1.0, 4.0, 2.0, 3.0])
+    assert threshold(scores, contamination=0) == 5
+    assert threshold(scores, contamination=0.2) == 4
+    assert threshold(scores, contamination=0.39) == 4
+    assert threshold(scores, contamination=0.4) == 3
+    assert threshold(scores, quantile=0.5) == 3
+    assert threshold(scores, quantile=5 / 6) == 5
+    # 0.29 · 100 and 0.9 · (9 + 1) are not what they should be in binary
+    assert threshold(np.arange(100), contamination=0.29) == 70
+    assert threshold(np.arange(9), quantile=0.9) == 8
+
+
+def test_ties_lie_on_the_threshold_and_are_let_pass():
+    scores = np.array([1.0, 1, 1, 1, 2])
+    assert threshold(scores, contamination=0.6) == 1
+    assert (scores > 1).sum() == 1
+
+
+def test_what_is_no_scores_is_refused():
+    for scores in (np.zeros((2, 2)), np.zeros(0), np.array([1.0, np.nan])):
+        with pytest.raises(ValueError, match="expected one finite number a message"):
+            threshold(scores, quantile=0.5)
+    one = np.arange(10.0)
+    for options in ({}, {"contamination": 0.1, "quantile": 0.9}):
+        with pytest.raises(ValueError, match="expected one of them"):
+            threshold(one, **options)
+    for c in (-0.1, 1, math.nan):
+        with pytest.raises(ValueError, match="expected 0 or more and below 1"):
+            threshold(one, contamination=c)
+    for q in (0, 1, math.nan):
+        with pytest.raises(ValueError, match="expected a number between 0 and 1"):
+            threshold(one, quantile=q)
+    with pytest.raises(ValueError, match=r"at most 10/11: .* give at least 99 scores"):
+        threshold(one, quantile=0.99)
+    assert threshold(np.arange(99), quantile=0.99) == 98
+
+
+@given(distinct, st.floats(0.05, 0.95), st.data())
+def test_a_weight_says_how_many_messages_a_score_stands_for(scores, q, data):
+    # ranks count messages, so what is given once with its weight is what is given as often
+    counts = data.draw(st.lists(st.integers(1, 4), min_size=len(scores), max_size=len(scores)))
+    every = np.repeat(scores, counts)
+    weighted = threshold(scores, contamination=1 - q, sample_weight=counts)
+    assert weighted == threshold(every, contamination=1 - q)
+    assert threshold(scores, contamination=1 - q, sample_weight=3 * np.array(counts)) == weighted
+    ones = np.ones(len(scores))
+    for interpolate in (False, True):
+        options = {"contamination": 1 - q, "interpolate": interpolate}
+        assert threshold(scores, **options) == threshold(scores, sample_weight=ones, **options)
+
+
+def test_between_ranks_the_share_of_uniform_scores_is_the_one_promised():
+    # the k-th of n uniform scores has the mean k / (n + 1), so a line between two has q throughout
+    scores = np.arange(1, 20) / 20
+    for q in (0.05, 0.123, 0.5, 0.777, 0.95):
+        assert threshold(scores, quantile=q, interpolate=True) == pytest.approx(q)
+        assert threshold(scores, quantile=q) >= q - 1e-12
+    assert threshold([3.0, 1.0], quantile=0.5, interpolate=True) == 2
+
+
+@pytest.mark.parametrize("weight", [[1.0], [1, -1, 1], [0, 0, 0], [1, np.nan, 1]])
+def test_weights_of_scores_that_make_no_sense(weight):
+    with pytest.raises(ValueError, match=r"got sample_weight of .* for 3 samples, expected"):
+        threshold([1.0, 2, 3], contamination=0.1, sample_weight=weight)

@@ -155,7 +155,7 @@ def test_drawings_have_a_place_for_each():
     assert not dark[80:135, :100].any()
     assert not dark[80:, 100:].any()
     assert np.array_equal(
-        picture, draw(["CCO", "c1ccccc1", "C1"], "abc", columns=2, size=(100, 80))
+        picture, draw(["CCO", "c1ccccc1", "C1"], list("abc"), columns=2, size=(100, 80))
     )
 
 

@@ -66,11 +66,11 @@ def test_splitting_loses_nothing_or_says_where_it_fails(text):
 
 
 def test_what_has_no_symbols_is_refused():
-    with pytest.raises(ValueError, match="no SMILES: no symbol starts with 'X'"):
+    with pytest.raises(ValueError, match=r"no SMILES.*: no symbol starts with 'X'"):
         split_smiles("CCX")
     with pytest.raises(ValueError, match=r"no symbol starts with '\[nH'"):
         split_smiles("c1cc[nH")
-    with pytest.raises(ValueError, match="no SELFIES: no symbol starts with 'C'"):
+    with pytest.raises(ValueError, match=r"no SELFIES.*: no symbol starts with 'C'"):
         split_selfies("[C][C]C")
 
 
@@ -159,7 +159,7 @@ def test_the_alphabet_refuses_what_it_does_not_know():
         alphabet.encode(["C", ""])
     with pytest.raises(ValueError, match="text of 4 symbols, its end included, expected at most 3"):
         alphabet.encode(["C", "CCC"], 3)
-    with pytest.raises(ValueError, match=r"got one text, expected a list: \['C'\]"):
+    with pytest.raises(ValueError, match=r"got texts=.C., expected a list"):
         alphabet.encode("C")
     with pytest.raises(ValueError, match="got a symbol twice"):
         Alphabet(["C", "C"])

@@ -202,7 +202,7 @@ def test_a_slice_of_a_chain_is_its_layers_in_a_row():
 
 @pytest.mark.parametrize("widths", [(5,), (), (5, 0), (5, -2), (5, 2.5), 7, "52", (5, math.nan)])
 def test_bad_widths_are_refused(widths):
-    with pytest.raises(ValueError, match=r"got widths=.*expected at least 2 whole numbers"):
+    with pytest.raises(ValueError, match=r"got widths.*expected .*whole number"):
         mlp(widths)
 
 
@@ -229,7 +229,7 @@ def test_bad_convolutions_are_refused(arguments, message):
         (torch.zeros(()), r"got a batch of shape \(\), expected \(batch, 3\)"),
         (torch.zeros(2, 3, dtype=torch.uint8), r"dtype torch\.uint8.*divide bytes by 255"),
         (torch.zeros(2, 3, dtype=F64), r"dtype torch\.float64, expected torch\.float32: use x\.to"),
-        (np.zeros((2, 3)), r"got ndarray, expected a tensor"),
+        (np.zeros((2, 3)), r"got x=ndarray.*, expected a tensor"),
     ],
 )
 def test_a_chain_refuses_what_does_not_fit(x, message):

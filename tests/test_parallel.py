@@ -63,7 +63,7 @@ def test_two_processes_do_what_one_does(tmp_path):
     # parts and its noise would be others
     assert {path.name for path in tmp_path.iterdir()} == {"gradients.pt", "whole.pt", "run.pt"}
     objective = aebook.variants.denoising((6, 5, 3), aebook.corruptions.gaussian(0.1)).double()
-    with pytest.raises(ValueError, match=r"another run \(processes 2 ≠ None\)"):
+    with pytest.raises(ValueError, match=r"another run \(processes 2 ≠ 1\)"):
         worker.resumable(objective, tmp_path / "run.pt")
 
 

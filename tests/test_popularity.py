@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import r2_score
+from sklearn.metrics import r2_score, roc_auc_score
 
 from aebook.applications.popularity import (
     block_bootstrap,
@@ -173,7 +174,7 @@ def test_constant_features_tensors_and_other_corruptions_will_do():
     encode = stacked_features(
         torch.from_numpy(x), (8,), corruption=masking(0.5), epochs=1, fine_tune=0
     )
-    assert np.isfinite(encode(torch.from_numpy(x))).all()
+    assert encode(torch.from_numpy(x)).isfinite().all()
 
 
 def test_features_that_cannot_be_taken_are_refused():
@@ -181,9 +182,9 @@ def test_features_that_cannot_be_taken_are_refused():
     encode = stacked_features(x, (8,), epochs=0, fine_tune=0)
     with pytest.raises(ValueError, match="11 features"):
         encode(x[:, 1:])
-    with pytest.raises(ValueError, match="contains NaN"):
+    with pytest.raises(ValueError, match="100 samples have NaN"):
         stacked_features(np.where(x == x[0, 0], np.nan, x))
-    with pytest.raises(ValueError, match="minimum of 2 is required"):
+    with pytest.raises(ValueError, match="expected those of 2 or more"):
         stacked_features(x[:1])
     with pytest.raises(ValueError, match="got seed=-1"):
         stacked_features(x, seed=-1)
@@ -221,13 +222,13 @@ def test_samples_are_consecutive_and_of_the_same_length():
         return 0.0
 
     block_bootstrap(note, np.arange(25), torch.arange(25) * 2, block=10, samples=20)
-    for a, b in seen[:-1]:
+    for a, b in seen[1:]:
         assert len(a) == 25
         assert np.array_equal(b, 2 * a)
         for start in (0, 10, 20):
             block = a[start : start + 10]
             assert ((np.diff(block) == 1) | (np.diff(block) == -24)).all()
-    assert np.array_equal(seen[-1][0], np.arange(25))
+    assert np.array_equal(seen[0][0], np.arange(25))
 
 
 def test_a_difference_of_what_is_the_same_is_zero():
@@ -250,3 +251,47 @@ def test_intervals_that_make_no_sense_are_refused():
         block_bootstrap(np.mean, [1, 2, 3], block=0)
     with pytest.raises(ValueError, match="got level=95"):
         block_bootstrap(np.mean, [1, 2, 3], block=1, level=95)
+
+
+@pytest.mark.parametrize("block", [1, 5, 20])
+def test_a_sample_that_lacks_a_class_is_drawn_again(block):
+    rng = np.random.default_rng(0)
+    classes = np.zeros(60, int)
+    classes[30:33] = 1
+    scores = rng.random(60) + 0.3 * classes
+    value, low, high = block_bootstrap(
+        roc_auc_score, classes, scores, block=block, samples=200, seed=1
+    )
+    assert value == roc_auc_score(classes, scores)
+    # the same draws, those with both classes
+    draws, areas = np.random.default_rng(1), []
+    while len(areas) < 200:
+        starts = draws.integers(60, size=-(-60 // block))
+        rows = ((starts[:, None] + np.arange(block)) % 60).ravel()[:60]
+        if 0 < classes[rows].sum() < 60:
+            areas.append(roc_auc_score(classes[rows], scores[rows]))
+    np.testing.assert_allclose((low, high), np.quantile(areas, [0.025, 0.975]), rtol=1e-12)
+
+
+def test_a_metric_that_has_hardly_ever_a_value_is_refused():
+    # none but all posts together have all of ten classes
+    for nothing in (lambda: math.nan, lambda: int("none")):
+        metric = lambda x, say=nothing: 1.0 if len(set(x)) == 10 else say()  # noqa: E731
+        with pytest.raises(ValueError, match=r"has no value for 21 of 21 samples.*smaller block"):
+            block_bootstrap(metric, np.arange(10), block=1, samples=20)
+    with pytest.raises(ValueError, match="got a metric of nan for the arrays themselves"):
+        block_bootstrap(lambda x: math.nan, [1, 2], block=1)
+    # what is wrong with the arguments is no lack of a class
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        block_bootstrap(lambda x: roc_auc_score(x, x[:-1]), [0, 1], block=1)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1, "3", None, [1], True])
+def test_numbers_that_are_none_are_refused(bad):
+    for name, call in {
+        "gap": lambda: time_split(range(10), gap=bad),
+        "delay": lambda: running_median([1, 2], [1, 2], 1, delay=bad),
+        "level": lambda: block_bootstrap(np.mean, [1, 2, 3], block=1, level=bad),
+    }.items():
+        with pytest.raises(ValueError, match=f"^got {name}="):
+            call()

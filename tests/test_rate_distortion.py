@@ -203,3 +203,39 @@ def test_codecs_of_pillow_take_grey_pictures_and_own_codecs_objects():
     found = curve(grey, [Raw(), (there, back)])
     assert sorted(found.rate) == sorted(itertools.chain([8.0], [bits_per_pixel(there(grey), grey)]))
     assert (found.quality == np.inf).all()
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG2000", "TIFF"])
+def test_a_codec_of_pillow_keeps_alpha_where_the_format_has_a_place_for_it(format):
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
+    options = {"lossless": True, "exact": True} if format == "WEBP" else {}
+    there, back = pillow(format, **options)
+    assert np.array_equal(back(there(image)), image)
+
+
+@pytest.mark.parametrize(
+    ("format", "image", "message"),
+    [
+        ("JPEG", np.zeros((8, 8, 4), np.uint8), r"cannot write.*:3\] for alpha"),
+        ("JPEG", np.zeros((3, 8, 8), np.uint8), "channels first"),
+        ("JPEG", np.zeros((8, 8, 2), np.uint8), "expected uint8"),
+        ("JPEG", np.zeros((8, 8)), "type float64"),
+        ("JPEG", np.zeros((0, 8), np.uint8), "expected one image"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(format, image, message):
+    with pytest.raises(ValueError, match=message):
+        pillow(format)[0](image)
+
+
+@pytest.mark.parametrize("format", ["FOO", None, 3, ""])
+def test_a_format_that_pillow_does_not_write_is_refused(format):
+    with pytest.raises(ValueError, match=r"got format=.*, expected one that Pillow writes"):
+        pillow(format)
+
+
+def test_bits_are_those_of_an_image():
+    assert bits_per_pixel(b"abc", np.zeros((4, 6, 3))) == 1
+    for shape in ((3, 16, 16), (0, 4), (4,)):
+        with pytest.raises(ValueError, match="expected one image"):
+            bits_per_pixel(b"abc", np.zeros(shape))

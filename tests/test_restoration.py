@@ -10,9 +10,12 @@ from aebook.applications.images import (
     by_patches,
     cut,
     denoiser,
+    downsample,
+    filters,
     random_level,
     ssim,
     tune,
+    upsample,
 )
 from aebook.applications.images.filters import as_image
 from aebook.corruptions import gaussian, salt_and_pepper
@@ -272,3 +275,28 @@ def test_an_image_is_an_image():
     for bad in (np.zeros(3), np.zeros((0, 3)), np.zeros((1, 1, 2, 2))):
         with pytest.raises(ValueError, match="expected one image"):
             as_image(bad)
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 20), (1, 16, 20), (9, 16, 16), (2, 1, 16, 16), (16,)])
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda x: psnr(x, x),
+        lambda x: ssim(x, x),
+        lambda x: filters.gaussian(x, 1),
+        lambda x: filters.median(x, 3),
+        lambda x: filters.switching_median(x, 3),
+        lambda x: by_patches(lambda y: y, x, 8, 2),
+        lambda x: cut([x], 1, 2),
+        downsample,
+        upsample,
+    ],
+)
+def test_one_rule_for_the_shape_of_an_image(take, shape):
+    # (N, C, H, W) is for the functions that say so
+    if len(shape) == 4 and take in (downsample, upsample):
+        assert take(torch.rand(shape)).dim() == 4
+        shape = (2, 16, 16, 3)
+    with pytest.raises(ValueError, match=r"channels first use|channels last use"):
+        take(torch.rand(shape))
+    assert take(torch.rand(16, 16, 3)) is not None

@@ -189,9 +189,8 @@ def test_training_is_asked_once_a_round_and_the_same_data_give_the_same_parts():
         results.append(decompose(objective, x, 0.2, rounds=3, train=train))
     assert len(seen) == 6
     assert np.allclose(seen[0], x)
-    assert torch.equal(results[0].S, results[1].S)
-    assert not results[0].S.requires_grad
-    assert results[0].S.dtype == torch.float32
+    assert np.array_equal(results[0].S, results[1].S)
+    assert results[0].S.dtype == np.float32
 
 
 def test_bad_arguments_are_refused():
@@ -200,7 +199,7 @@ def test_bad_arguments_are_refused():
         with pytest.raises(ValueError, match=f"weight={weight}, expected a finite number"):
             decompose(objective, x, weight)
         for prox in (soft_threshold, group_soft_threshold):
-            with pytest.raises(ValueError, match="expected a finite number, 0 or more"):
+            with pytest.raises(ValueError, match="expected a finite number"):
                 prox(x, weight)
     with pytest.raises(ValueError, match="norm='l2', expected 'l1', 'l21' or 'l21_features'"):
         decompose(objective, x, 1.0, "l2")

@@ -150,16 +150,16 @@ def test_unit_columns_survive_copies_state_dicts_and_resumed_checkpoints(tmp_pat
     class Stop(Exception):
         pass
 
-    def stop(objective, t):
-        if t >= 0.5:
+    def stop(objective, history):
+        if len(history) == 2:
             raise Stop
 
     resumed, path = make(), tmp_path / "resumed"
     go = {"epochs": 4, "batch_size": 16, "checkpoint": path}
     with pytest.raises(Stop):
-        aebook.fit(resumed, x, anneal=stop, **go)
+        aebook.fit(resumed, x, callback=stop, **go)
     resumed = make()
-    aebook.fit(resumed, x, anneal=lambda o, t: None, **go)
+    aebook.fit(resumed, x, **go)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -180,7 +180,7 @@ def test_misuse_is_refused_with_advice():
     _, convolutions = aebook.networks.convolutional((1, 8, 8), (2,), 3)
     for make in (sparse_decoder, unit_columns):
         for decoder in (convolutions, nn.Linear(3, 4)):
-            with pytest.raises(ValueError, match=r"expected a decoder of networks\.mlp"):
+            with pytest.raises(ValueError, match=r"expected a .* networks\.mlp"):
                 make(decoder)
     plain = aebook.variants.k_sparse((9, 20), 4).model.decoder
     with pytest.raises(ValueError, match="call sparse_decoder first"):

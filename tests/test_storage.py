@@ -3,6 +3,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 import os
 import pickle
 import pkgutil
@@ -153,18 +154,30 @@ def test_types_are_kept(name, dtype, tmp_path):
     assert_same(model, loaded, messages(model).to(dtype))
 
 
-def test_values_that_are_not_finite_and_tensors_that_are_not_contiguous_are_kept(tmp_path):
+def test_infinite_buffers_and_tensors_that_are_not_contiguous_are_kept(tmp_path):
     model = made("plain")
-    weight = model.encoder[0].map.weight
-    weight.data = torch.randn(6, 5).T
-    weight.data[0, 0], weight.data[1, 1] = float("nan"), -float("inf")
+    model.encoder[0].map.weight.data = torch.randn(6, 5).T
+    model.encoder[1] = nn.BatchNorm1d(5)
+    model.encoder[1].running_var[0] = float("inf")
     # views of one storage
     base = torch.randn(8)
-    model.encoder[0].map.bias.data, model.encoder[1].map.bias.data = base[:5], base[5:]
+    model.encoder[0].map.bias.data, model.decoder[0].map.bias.data = base[:5], base[3:]
     aebook.save(model, tmp_path / "model.safetensors")
     found = aebook.load(tmp_path / "model.safetensors").state_dict()
     for name, value in model.state_dict().items():
-        torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(found[name], value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, tmp_path):
+    path, model = tmp_path / "model.safetensors", nn.Linear(2, 3)
+    with torch.no_grad():
+        model.weight[1, 0] = value
+    with pytest.raises(ValueError, match="weight has values that are not finite"):
+        aebook.save(model, path)
+    forge(path, linear(), {"weight": model.weight.detach(), "bias": torch.zeros(3)})
+    with pytest.raises(ValueError, match="weight has values that are not finite"):
+        aebook.load(path)
 
 
 @given(
@@ -252,6 +265,10 @@ OURS = {
     "aebook.applications.compression.transform.Synthesis": transform.Synthesis(0.2, 5, (9, 4)),
     "aebook.applications.compression.transform.Quantiser": transform.Quantiser(4, "noise"),
 }
+BOTTLENECKS = {
+    "aebook.bottlenecks.TopK": aebook.bottlenecks.TopK(3, alpha=1.5),
+    "aebook.bottlenecks.Binary": aebook.bottlenecks.Binary("noise", 0.5),
+}
 STATED = {
     f"{cls.__module__}.{cls.__qualname__}"
     for module in pkgutil.walk_packages(aebook.__path__, "aebook.")
@@ -276,6 +293,52 @@ def test_every_kind_of_layer_comes_back_with_its_arguments(kind, tmp_path):
         for attribute, value in vars(one).items():
             if isinstance(value, plain) and attribute != "training":
                 assert vars(other)[attribute] == value
+
+
+# whole numbers that may be negative: dimensions, counted from the last, and what is not counted
+SIGNED = {"dim", "start_dim", "end_dim", "beta", "threshold", "lower", "upper"}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *OURS, *BOTTLENECKS])
+def test_arguments_that_no_constructor_would_give_are_refused(kind):
+    name = kind.removeprefix("torch.nn.")
+    given = OURS.get(kind) or BOTTLENECKS.get(kind) or EXAMPLES.get(name) or KINDS[kind]()
+    node = architecture.describe(given)
+    for argument, value in node["arguments"].items():
+        wrong = [{"a": 1}, math.nan]
+        wrong += [] if isinstance(value, str) else ["x"]
+        wrong += [2, -1.5] if isinstance(value, bool) else []
+        if type(value) is int and argument not in SIGNED:
+            wrong += [-5]
+        for other in wrong:
+            changed = {**node, "arguments": {**node["arguments"], argument: other}}
+            with pytest.raises(ValueError, match="makes no sense"):
+                architecture.build(changed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "value"),
+    [
+        ("aebook.bottlenecks.TopK", "k", torch.tensor(-5)),
+        ("aebook.concrete.ConcreteSelector", "temperature", torch.tensor(math.nan)),
+        ("aebook.concrete.ConcreteSelector", "temperature", torch.tensor(-1.0)),
+        ("aebook.distances.Gaussian", "log_sigma", torch.tensor(math.inf)),
+        ("aebook.applications.compression.transform.Analysis", "step", torch.tensor(0.0)),
+    ],
+)
+def test_settings_that_no_constructor_would_give_are_refused(kind, setting, value, tmp_path):
+    """What is set lies among the tensors, out of the description's sight."""
+    module = {
+        **OURS,
+        **BOTTLENECKS,
+        "aebook.distances.Gaussian": aebook.distances.Gaussian(0.7),
+    }[kind]
+    path = tmp_path / "forged.safetensors"
+    forge(path, architecture.describe(module), {**module.state_dict(), setting: value})
+    with pytest.raises(
+        ValueError, match=rf"forged\.safetensors cannot be loaded: .*{setting}|makes"
+    ):
+        aebook.load(path)
 
 
 def test_all_that_state_their_arguments_are_tried():
@@ -365,11 +428,13 @@ def test_an_encoder_of_ones_own_is_restored_by_giving_it(tmp_path, dtype):
 
     for parts, message in {
         (): r"its encoder is a .*Encoder, .* give \{'encoder': Encoder\(\.\.\.\)\}",
-        (("encoder", Encoder),): "got <class .*> as the part 'encoder', expected an instance",
+        (("encoder", Encoder),): r"got parts\['encoder'\]=Encoder, a type, expected a Module",
         (
             ("encoder", Encoder(5, 3)),
         ): r"got encoder.first.weight as .* \(3, 6\), expected .* \(3, 5",
-        (("encoder", nn.Linear(6, 3)),): r"got tensors \['encoder.first.bias'",
+        (
+            ("encoder", nn.Linear(6, 3)),
+        ): r"got a Linear as the part 'encoder', expected a .*Encoder",
         (("encoder", Encoder(6, 3)), ("decoder", Scale())): "got the part 'decoder', expected enc",
     }.items():
         with pytest.raises(ValueError, match=message):
@@ -451,7 +516,7 @@ def extended():
 
 REFUSED = {
     "objective": (lambda: variants.plain((6, 2)), "got an Objective, expected a model: save obj"),
-    "a number": (lambda: 3, "got a int, expected a model"),
+    "a number": (lambda: 3, "got model=3, expected a Module"),
     "a class of one's own": (lambda: Mine(nn.Linear(6, 2), nn.Linear(2, 6)), "got a .*Mine, expec"),
     "hook": (hooked, r"encoder\.0 has hooks, which are code: remove them"),
     "method": (overridden, "encoder has forward=<function .* and not None"),
@@ -691,16 +756,50 @@ def test_where_nothing_can_be_written_the_path_is_named(tmp_path, monkeypatch):
     model = made("linear")
     with pytest.raises(ValueError, match=r"got path='.*nowhere.*', but its folder does not exist"):
         aebook.save(model, tmp_path / "nowhere" / "model.safetensors")
-    with pytest.raises(OSError, match="irectory"):
+    with pytest.raises(ValueError, match="which is no regular file and is not replaced"):
         aebook.save(model, tmp_path)
 
-    def refuse(path, mode):
+    def refuse(path, mode, opener):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("aebook._internal.files.open", refuse, raising=False)
     with pytest.raises(PermissionError, match="Permission denied"):
         aebook.save(model, tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions and links are POSIX's")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_file_keeps_its_permissions_and_nobody_reads_it_meanwhile(tmp_path, mode, monkeypatch):
+    path, seen = tmp_path / "model.safetensors", []
+    path.write_bytes(b"before")
+    path.chmod(mode)
+    fsync = os.fsync
+
+    def look(number):
+        seen.append(stat.S_IMODE(os.fstat(number).st_mode))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", look)
+    aebook.save(made("plain"), path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert not seen[0] & ~mode
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices are POSIX's")
+def test_what_is_no_regular_file_is_never_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    for name in ("folder", "pipe", "link"):
+        with pytest.raises(ValueError, match=rf"path='.*{name}', which is no regular file"):
+            aebook.save(made("plain"), tmp_path / name)
+        with pytest.raises(ValueError, match=rf"checkpoint='.*{name}', which is no regular file"):
+            aebook.fit(variants.plain((6, 3)), X, epochs=1, checkpoint=tmp_path / name)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions and links are POSIX's")

@@ -169,7 +169,7 @@ class Stream(IterableDataset):
         lambda x: x.double(),
         TensorDataset,
         lambda x: (x, x),
-        lambda x: [x.numpy(), x],
+        lambda x: (x.numpy(), x),
         lambda x: TensorDataset(x, x),
         lambda x: x.clone().requires_grad_(),
         lambda x: x.T.contiguous().T,
@@ -400,8 +400,7 @@ def worsening(t):
 def test_patience_stops_in_time_and_restores_the_best_epoch(x, patience, epochs):
     snapshots = []
 
-    def record(objective, t):
-        # the weights at the start of an epoch are those at the end of the one before
+    def record(objective, history):
         snapshots.append(copy.deepcopy(objective))
 
     objective = make()
@@ -414,14 +413,14 @@ def test_patience_stops_in_time_and_restores_the_best_epoch(x, patience, epochs)
         lr=1e-3,
         optimizer=torch.optim.SGD,
         schedule=worsening,
-        anneal=record,
+        callback=record,
         patience=patience,
     )
     # up the gradient the loss rises, down it falls
     assert history.best_epoch == 3
     assert history.validation_loss[2] == min(history.validation_loss)
     assert len(history) == epochs
-    assert same(objective, snapshots[3])
+    assert same(objective, snapshots[2])
     assert aebook.evaluate(objective, x)["loss"] == min(history.validation_loss)
 
 
@@ -486,6 +485,39 @@ def test_compiling_changes_nothing_but_rounding(x, tmp_path, monkeypatch):
     assert list(ours.state_dict()) == list(theirs.state_dict())
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("make_one", "options"),
+    [
+        (aebook.variants.variational, {"distance": Gaussian(kind="optimal")}),
+        (aebook.variants.variational, {"distance": Gaussian(kind="learned")}),
+        (aebook.variants.binary, {"kind": "bernoulli"}),
+        (aebook.variants.binary, {"kind": "noise"}),
+        (aebook.variants.concrete, {}),
+        (aebook.variants.denoising, {"corruption": aebook.corruptions.masking(0.3)}),
+        (aebook.variants.denoising, {"corruption": aebook.corruptions.salt_and_pepper(0.3)}),
+    ],
+)
+def test_what_the_compiler_rewrites_draws_and_keeps_the_same(
+    make_one, options, dtype, x, monkeypatch
+):
+    # what the compiler makes of a program, without C++
+    backend = partial(torch.compile, backend="aot_eager_decomp_partition")
+    monkeypatch.setattr(torch, "compile", lambda run, **_: backend(run))
+    torch.compiler.reset()
+    ours = make_one((x.shape[1], 4), output=None, **copy.deepcopy(options)).to(dtype)
+    theirs = copy.deepcopy(ours)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = aebook.fit(ours, x, epochs=1, batch_size=25, compile=True)
+    expected = aebook.fit(theirs, x, epochs=1, batch_size=25)
+    assert compiled.loss == pytest.approx(expected.loss, rel=1e-4)
+    for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        # a bias before standardisation moves by rounding alone
+        if "map.bias" not in name and "running_mean" not in name:
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_any_number_of_networks_is_compiled(x, monkeypatch):
@@ -566,15 +598,6 @@ def test_the_objective_comes_back_to_its_device_in_evaluation_mode(x, fails, mon
     assert moves == [torch.device("cpu"), next(objective.parameters()).device]
 
 
-@pytest.mark.parametrize("choice", ["cuda", "mps", "cpu"])
-def test_the_device_is_a_gpu_if_there_is_one(choice, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: choice == "cuda")
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: choice == "mps")
-    assert aebook.training.loop._device(None).type == choice
-    assert aebook.training.loop._device("cpu").type == "cpu"
-
-
 # The progress bar
 
 
@@ -624,6 +647,7 @@ def test_a_run_that_explodes_says_so(x, distance):
         aebook.fit(objective, x, epochs=20, batch_size=5, lr=1e20, optimizer=torch.optim.SGD)
 
 
+@pytest.mark.filterwarnings("ignore:got targets from")
 def test_weights_that_explode_in_the_last_step_are_noticed(x):
     objective = make()
     with pytest.raises(
@@ -662,7 +686,6 @@ def test_a_validation_loss_that_is_not_finite_is_named(x):
         ({"seed": "a"}, "got seed='a', expected a whole number"),
         ({"seed": -1}, "got seed=-1, expected a whole number, 0 or more"),
         ({"batch_size": 0}, "got batch_size=0, expected a whole number, 1 or more"),
-        ({"batch_size": 51}, "got batch_size=51 for 50 samples, expected at most 50"),
         ({"batch_size": 2.5}, r"got batch_size=2\.5, expected a whole number"),
     ],
 )
@@ -685,7 +708,8 @@ def test_bad_arguments_are_refused(x, options, message):
         ((torch.rand(10, 6), torch.rand(10, 5)), r"target of shape \(10, 5\) for a reconstruction"),
         ((torch.rand(10, 6),) * 3, "got 3 parts, expected messages, or a pair"),
         ("images.npy", "got str as data, expected numbers in a tensor, an array"),
-        ({"x": torch.rand(3, 6)}, "got dict as data, expected numbers in a tensor"),
+        ({"x": torch.rand(3, 6)}, "got a dict with the keys 'x', expected messages"),
+        ([torch.rand(3, 6)] * 2, "got a list of 2 as data.*a pair, which is a tuple"),
         (TensorDataset(torch.rand(4, 6), torch.arange(4)), "leave class labels out"),
         (
             DataLoader(TensorDataset(torch.rand(4, 6), torch.arange(4))),

@@ -276,7 +276,7 @@ def test_symbols_are_hidden_from_the_encoder_alone() -> None:
 def test_wrong_arguments_are_refused() -> None:
     t = translator()
     for wrong in (-0.1, 1.0):
-        with pytest.raises(ValueError, match="expected a probability"):
+        with pytest.raises(ValueError, match="expected a finite number, 0 or more and less than 1"):
             t.objective(hide=wrong)
     with pytest.raises(ValueError, match="got 8 sources and 7 targets"):
         t.batches(ENGLISH, FRENCH[:7])

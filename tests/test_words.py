@@ -1,6 +1,7 @@
 """Tests of aebook.applications.words: counts, weights, vectors, and the autoencoder of words."""
 
 import math
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -38,6 +39,50 @@ def test_words_are_runs_of_letters_in_lower_case():
     assert tokens(TEXTS[1]) == ["a", "dog", "sees", "the", "cat"]
     assert tokens(TEXTS[2]) == ["über", "katze"]
     assert tokens(" 12 _ ") == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "हिन्दी", "தமிழ்", "ভাষা", "ภาษาไทย", "ខ្មែរ", "བོད",
+        "שָׁלוֹם", "العَرَبِيَّة", "ქართული", "Ελλάδα", "русский", "İstanbul",
+        "naïve", "Việt", "한국어", "日本語", "မြန်မာ", "ዐማርኛ",
+        "می\u200cخواهم", "ක්\u200dෂය",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_words_of_every_alphabet_stay_whole(word, form):
+    typed = unicodedata.normalize(form, word)
+    expected = unicodedata.normalize("NFC", unicodedata.normalize("NFC", word).lower())
+    assert tokens(f"1{typed}, ({typed})_{typed}") == [expected] * 3
+
+
+any_text = st.text(
+    st.one_of(
+        st.characters(),
+        # letters and marks, of which chance alone would write few
+        st.sampled_from(
+            "aIİßΣ ." + "e\u0301\u0323\u0307\u0345" + "नि्\u200d" + "שׁא" + "\u1100\u1161"
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(any_text)
+def test_words_do_not_depend_on_how_marks_were_typed(text):
+    found = tokens(text)
+    assert found == tokens(unicodedata.normalize("NFD", text))
+    assert found == tokens(unicodedata.normalize("NFC", text))
+    assert tokens(" ".join(found)) == found
+    # no letter is lost, each word begins with one, and there is nothing else but marks in it
+    small = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    assert sum(map(str.isalpha, "".join(found))) >= sum(map(str.isalpha, small))
+    for word in found:
+        assert not word[0].isspace()
+        for letter in word:
+            assert unicodedata.category(letter)[0] in "LMN" or letter in "\u200c\u200d"
+            assert not unicodedata.category(letter).startswith("Nd")
 
 
 def test_the_vocabulary_is_ordered_by_frequency_then_alphabet():
@@ -204,14 +249,14 @@ def test_it_tells_two_languages_apart():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: tokens(b"a"), "got a text of type bytes, expected a string"),
-        (lambda: vocabulary("a text"), r"one string as the texts, expected several: use \[text\]"),
-        (lambda: cooccurrence("a text", ["a"]), "one string as the texts"),
+        (lambda: tokens(b"a"), "got text=b'a', expected text"),
+        (lambda: vocabulary("a text"), r"got texts='a text', expected a list"),
+        (lambda: cooccurrence("a text", ["a"]), "got texts='a text', expected"),
         (lambda: vocabulary(["a b"], least=2), "got 2 words of which none occurs 2 times"),
         (lambda: vocabulary(["a"], least=0), "got least=0"),
         (lambda: cooccurrence(["a"], ["a", "a"]), "words that are none or repeat"),
         (lambda: cooccurrence(["a"], []), "words that are none or repeat"),
-        (lambda: cooccurrence(["a"], "a"), "words that are a string"),
+        (lambda: cooccurrence(["a"], "a"), "got words='a', expected a list"),
         (lambda: cooccurrence(["a"], ["a"], ["b", "b"]), "contexts that are none or repeat"),
         (lambda: cooccurrence(["a"], ["a"], window=0), "got window=0"),
         (lambda: ppmi(np.zeros((2, 3))), "counts that are all 0"),
@@ -219,7 +264,7 @@ def test_it_tells_two_languages_apart():
         (lambda: ppmi([[1.0, math.nan]]), "contains NaN"),
         (lambda: ppmi([1.0, 2.0]), "Expected 2D array"),
         (lambda: ppmi([[1.0]], shift=0), "got shift=0"),
-        (lambda: ppmi([[1.0]], smoothing=0), "got smoothing=0, expected more than 0"),
+        (lambda: ppmi([[1.0]], smoothing=0), "got smoothing=0, expected a finite number above 0"),
         (lambda: ppmi([[1.0]], smoothing=1.5), "got smoothing=1.5"),
         (lambda: singular_vectors(np.eye(3), 4), "got p=4 for a matrix of shape"),
         (lambda: singular_vectors(np.eye(3), 0), "got p=0"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import numbers
+import sys
 from collections.abc import Collection
 from types import ModuleType
 from typing import Any
@@ -14,20 +16,80 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_array", "check_arguments", "need", "number", "one_of", "whole", "whole_numbers"]
+__all__ = [
+    "INTEGERS",
+    "as_array",
+    "check_arguments",
+    "check_image",
+    "check_weights",
+    "is_number",
+    "matrix",
+    "need",
+    "number",
+    "one_of",
+    "rows",
+    "shown",
+    "tensors",
+    "unmasked",
+    "whole",
+    "whole_numbers",
+]
+
+#: Beyond this, as far as floats go, no number is meant.
+LARGEST = sys.float_info.max
+#: What to do with integers where numbers are expected.
+INTEGERS = (
+    "of images, divide bytes by 255 and 16 bits by 65535 "
+    "(x.float() / 255); numbers of symbols need an encoder that begins with an nn.Embedding"
+)
 
 
 def as_array(values: Any) -> NDArray[Any]:
     """NumPy's view of an array, a tensor on any device, or a list."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    return np.asarray(unmasked(values))
+
+
+def unmasked(values: Any) -> Any:
+    """What a masked array holds, which NumPy gives out mask or no mask; anything else as it is."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if masked := int(np.ma.getmaskarray(values).sum()):
+        raise ValueError(
+            f"got a masked array with {masked} masked entries, expected none: fill them, "
+            "x.filled(value), or leave these samples out"
+        )
+    return values.data
+
+
+def shown(name: str, value: Any) -> str:
+    """What came, in few words: ``k=2.5``, or ``x=Linear(...)``."""
+    if value is None or isinstance(value, str | bytes | numbers.Number | np.generic):
+        return f"{name}={value!r:.60}"
+    if isinstance(value, list | tuple | dict) and len(said := f"{name}={value!r}") < 60:
+        return said
+    if isinstance(value, type) or inspect.isroutine(value) or inspect.ismodule(value):
+        return f"{name}={getattr(value, '__name__', value)}, a {type(value).__name__}"
+    return f"{name}={type(value).__name__}(...)"
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number that is no truth value and fits a machine's arithmetic."""
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool | np.bool_)
+        and not (isinstance(value, int) and abs(int(value)) > LARGEST)
+        and math.isfinite(value)
+    )
 
 
 def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """A whole number as an int: 3, 3.0 and NumPy's 3, but no truth value."""
-    fits = _is_number(value) and value == int(value) and value >= least
+    fits = is_number(value) and value == int(value) and value >= least
     if not fits or (most is not None and value > most):
         asked = f", {least} or more" if most is None else f" from {least} to {most}"
-        raise ValueError(f"got {name}={value!r}, expected a whole number{asked}")
+        raise ValueError(f"got {shown(name, value)}, expected a whole number{asked}")
     return int(value)
 
 
@@ -39,24 +101,86 @@ def whole_numbers(name: str, values: Any, count: int) -> tuple[int, ...]:
         checked = ()
     if len(checked) < count:
         raise ValueError(
-            f"got {name}={values!r}, expected at least {count} whole numbers, each 1 or more"
+            f"got {shown(name, values)}, expected at least {count} whole numbers, each 1 or more"
         )
     return checked
 
 
-def number(name: str, value: Any, least: float | None = None) -> float:
-    """A finite number as a float: ``least`` or more, or, without it, above 0."""
-    if not _is_number(value) or (value <= 0 if least is None else value < least):
+def number(
+    name: str,
+    value: Any,
+    least: float | None = None,
+    most: float | None = None,
+    *,
+    below: float = math.inf,
+) -> float:
+    """A finite number as a float: ``least`` or more, or, without it, above 0; up to a limit."""
+    fits = is_number(value) and (value > 0 if least is None else value >= least)
+    if not fits or value >= below or (most is not None and value > most):
         asked = " above 0" if least is None else f", {least} or more"
-        raise ValueError(f"got {name}={value!r}, expected a finite number{asked}")
+        asked += "" if most is None else f" and at most {most}"
+        asked += "" if below == math.inf else f" and less than {below}"
+        raise ValueError(f"got {shown(name, value)}, expected a finite number{asked}")
     return float(value)
 
 
 def one_of(name: str, value: Any, choices: Collection[Any]) -> None:
     """Refuse what is none of the choices."""
-    if not any(value is choice or value == choice for choice in choices):
+    if not any(value is choice or _equal(value, choice) for choice in choices):
         *first, last = map(repr, choices)
-        raise ValueError(f"got {name}={value!r}, expected {', '.join(first)} or {last}")
+        raise ValueError(f"got {shown(name, value)}, expected {', '.join(first)} or {last}")
+
+
+def tensors(**arguments: Any) -> None:
+    """Refuse, by name, what is no tensor."""
+    for name, value in arguments.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"got {shown(name, value)}, expected a tensor: use torch.as_tensor(...)"
+            )
+
+
+def matrix(name: str, values: Any, **options: Any) -> Any:
+    """A matrix of finite numbers, dense or sparse, as scikit-learn takes it."""
+    from sklearn import utils
+
+    # scikit-learn leaves it without types, and a checker would guess them from the defaults
+    check_array: Any = utils.check_array
+    values = as_array(values) if isinstance(values, Tensor) else values
+    try:
+        return check_array(values, accept_sparse="csr", input_name=name, **options)
+    except (TypeError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"got {shown(name, values)}, expected a matrix of finite numbers: {said}"
+        ) from error
+
+
+def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:
+    """Refuse what is no tensor (B, width), of a type or any floating-point one."""
+    tensors(x=x)
+    typed = x.is_floating_point() if dtype is None else x.dtype == dtype
+    if x.dim() != 2 or x.shape[1] != width or not typed:
+        raise ValueError(
+            f"got a tensor of shape {tuple(x.shape)} and {x.dtype}, expected (B, {width}) and "
+            f"{dtype or 'floating point'}"
+        )
+
+
+def check_weights(sample_weight: Any, samples: int) -> NDArray[np.float64]:
+    """Weights of samples, (N,), float64: finite, 0 or more, not all zero."""
+    try:
+        weights = np.asarray(as_array(sample_weight), dtype=np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    fits = weights.shape == (samples,) and np.isfinite(weights).all()
+    if not (fits and (weights >= 0).all() and (weights > 0).any()):
+        given = f"shape {weights.shape}" if weights.size else f"type {type(sample_weight).__name__}"
+        raise ValueError(
+            f"got sample_weight of {given} for {samples} samples, expected one finite number each, "
+            "0 or more, not all zero"
+        )
+    return weights
 
 
 def check_arguments(**arguments: Any) -> None:
@@ -72,6 +196,20 @@ def check_arguments(**arguments: Any) -> None:
             whole(name, value, least=0 if name in ("epochs", "seed") else 1)
 
 
+def check_image(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse a shape that is not that of one image: (H, W), or (H, W, C) with its channels last.
+
+    There are up to 4 of them, or fewer than rows and columns: (3, H, W) and (N, H, W) are none.
+    """
+    last = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or 0 in shape or not (last <= 4 or last < min(shape[:2])):
+        raise ValueError(
+            f"got {name} of shape {tuple(shape)}, expected one image, (H, W) or (H, W, C), with "
+            "the channels last: for channels first use x.permute(1, 2, 0) or np.moveaxis(x, 0, 2), "
+            "and of a batch (N, C, H, W) give one after the other"
+        )
+
+
 def need(module: str, package: str, extra: str) -> ModuleType:
     """Import a module of a package that an extra installs."""
     try:
@@ -82,9 +220,7 @@ def need(module: str, package: str, extra: str) -> ModuleType:
         ) from error
 
 
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, numbers.Real)
-        and not isinstance(value, bool | np.bool_)
-        and math.isfinite(value)
-    )
+def _equal(value: Any, choice: Any) -> bool:
+    # an array would be compared entry by entry, and True is 1
+    same = isinstance(value, bool) == isinstance(choice, bool) and value == choice
+    return isinstance(same, bool | np.bool_) and bool(same)

@@ -2,39 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+import stat
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["remove_unfinished", "replace"]
+__all__ = ["locked", "remove_unfinished", "replace", "replaceable"]
+
+
+def replaceable(path: str | os.PathLike[str]) -> int | None:
+    """The permissions of the file that would be replaced; None where there is none yet.
+
+    Raises
+    ------
+    ValueError
+        If there is no folder for it, or there is something else than a regular file: a folder, a
+        device, a pipe.
+    """
+    if not Path(os.path.realpath(path)).parent.is_dir():
+        raise ValueError(f"got path={str(path)!r}, but its folder does not exist")
+    try:
+        # through links, also such as /dev/stdout, which lead to no name
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        raise ValueError(
+            f"got path={str(path)!r}, which is no regular file and is not replaced: expected the "
+            "name of a file"
+        )
+    return stat.S_IMODE(mode)
 
 
 def replace(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
     """Write a file beside ``path`` first and then over it.
 
-    A process that dies at any moment, or a disk that is full, leaves the previous file.
+    A process that dies at any moment, or a disk that is full, leaves the previous file. The new
+    one has the permissions of the one before, or those of any new file.
 
     Parameters
     ----------
     path
         Where the file will be; its folder exists. A link stays, and what it points to is replaced.
+        What is no regular file is refused with a ValueError.
     write
         Writes the content to the binary file that it is given.
     """
+    mode = replaceable(path)
     target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise ValueError(f"got path={str(path)!r}, but its folder does not exist")
     beside = target.with_name(_beside(target) + secrets.token_hex(8))
-    # unlike a temporary file's, its permissions are those of any new file; "x": it is new
-    file = open(beside, "xb")  # noqa: SIM115 - what fails from here on removes it
+    # nobody opens meanwhile what the file before was closed to; "x": it is new
+    opener = functools.partial(os.open, mode=0o666 if mode is None else mode)
+    file = open(beside, "xb", opener=opener)  # noqa: SIM115 - what fails from here on removes it
     try:
         with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if mode is not None:
+            os.chmod(beside, mode)
         os.replace(beside, target)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -51,6 +83,70 @@ def remove_unfinished(path: str | os.PathLike[str]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def locked(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within it, ``path`` is this run's alone; the lock of a process that died holds nobody up.
+
+    Where nothing can be written, or the file system knows no locks, there is none.
+
+    Raises
+    ------
+    ValueError
+        If another run holds it, in this process or in another.
+    """
+    target = Path(os.path.realpath(path))
+    lock = target.with_name(f".aebook-lock-{_short(target)}")
+    try:
+        held = _hold(lock)
+    except BlockingIOError:
+        raise ValueError(
+            f"{path} belongs to a run that is still going on: wait for its end, or give another "
+            "path"
+        ) from None
+    except OSError:
+        held = None
+    try:
+        yield
+    finally:
+        if held is not None:
+            # while it is held, so that it is this one that goes; Windows asks that it be closed
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            os.close(held)
+            if sys.platform == "win32":
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+
+
+def _hold(lock: Path) -> int:
+    """An open file that is locked; BlockingIOError if another has it."""
+    while True:
+        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                try:
+                    msvcrt.locking(held, msvcrt.LK_NBLCK, 1)
+                except OSError as error:
+                    raise BlockingIOError from error
+            else:
+                import fcntl
+
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # who held it before may have removed it after it was opened here
+            if lock.exists() and os.path.samestat(os.fstat(held), os.stat(lock)):
+                return held
+        except BaseException:
+            os.close(held)
+            raise
+        os.close(held)
+
+
 def _beside(target: Path) -> str:
+    return f".aebook-{_short(target)}-"
+
+
+def _short(target: Path) -> str:
     # a hash, since a name with something before it could be too long for a name
-    return f".aebook-{hashlib.sha256(target.name.encode()).hexdigest()[:16]}-"
+    return hashlib.sha256(target.name.encode()).hexdigest()[:16]

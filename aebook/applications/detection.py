@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn.functional import interpolate
 
 from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.contract import Numbers, checked, taken
 
 __all__ = ["Window", "detections", "overlap", "score_map", "standardised", "windows"]
 
@@ -49,6 +50,7 @@ class Window(NamedTuple):
     """The higher, the more it looks like what is sought."""
 
 
+@checked
 def windows(
     image: ArrayLike, size: tuple[int, int], *, scale: float = 1.0, stride: int = 1
 ) -> NDArray[np.float64]:
@@ -85,11 +87,12 @@ def windows(
     if any(have < need for have, need in zip(small.shape, size, strict=True)):
         raise ValueError(
             f"got an image that is {small.shape} at scale {scale}, smaller than windows of "
-            f"{tuple(size)}: use a smaller scale"
+            f"{tuple(size)}; expected at least that size: use a smaller scale"
         )
     return sliding_window_view(small, size)[:: int(stride), :: int(stride)]
 
 
+@checked
 def score_map(
     image: ArrayLike,
     score: Score,
@@ -126,6 +129,7 @@ def score_map(
     return np.concatenate(rows).reshape(views.shape[:2])
 
 
+@checked
 def detections(
     image: ArrayLike,
     score: Score,
@@ -161,8 +165,7 @@ def detections(
         If the image is smaller than a window at every scale.
     """
     check_arguments(limit=limit)
-    if not 0 <= shared <= 1:
-        raise ValueError(f"got shared={shared}, expected a share from 0 to 1")
+    number("shared", shared, least=0, most=1)
     image = as_array(image)
     boxes, scores = [], []
     for scale in scales:
@@ -177,7 +180,7 @@ def detections(
     if not boxes:
         raise ValueError(
             f"got an image of {image.shape} that is smaller than windows of {tuple(size)} at every "
-            f"scale of {list(scales)}: add smaller ones"
+            f"scale of {list(scales)}; expected at least that size: add smaller ones"
         )
     boxes, scores = np.concatenate(boxes).round().astype(int), np.concatenate(scores)
     best: list[Window] = []
@@ -190,6 +193,7 @@ def detections(
     return best
 
 
+@checked
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     r"""What two windows share, :math:`|A \cap B| / |A \cup B|`, from 0 to 1.
 
@@ -198,6 +202,8 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     a, b
         Windows, or any (top, left, bottom, right).
     """
+    if len(a) < 4 or len(b) < 4:
+        raise ValueError(f"got windows {a} and {b}, expected (top, left, bottom, right) each")
     height = min(a[2], b[2]) - max(a[0], b[0])
     width = min(a[3], b[3]) - max(a[1], b[1])
     common = max(height, 0) * max(width, 0)
@@ -207,6 +213,7 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return common / (sum(areas) - common)
 
 
+@checked
 def standardised(images: ArrayLike, *, floor: float = 0.02) -> NDArray[np.float64]:
     r"""Each image by itself without its brightness and contrast, as a row.
 
@@ -252,10 +259,10 @@ def _shrunk(image: ArrayLike, scale: float) -> NDArray[np.float64]:
 
 
 def _scores(score: Score, windows: NDArray[np.float64]) -> NDArray[np.float64]:
-    values = as_array(score(windows)).astype(np.float64)
+    values = as_array(taken("what score gave", score(windows), Numbers)).astype(np.float64)
     if values.shape != (len(windows),) or not np.isfinite(values).all():
         raise ValueError(
-            f"the score gave the shape {values.shape} for {len(windows)} windows, or values that "
+            f"got of the score the shape {values.shape} for {len(windows)} windows, or values that "
             "are not finite; expected one finite number a window"
         )
     return values

@@ -19,18 +19,21 @@ takes them from there. How far a score can be trusted, :func:`block_bootstrap` s
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn import utils
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.contract import checked
 from aebook.corruptions import masking
+from aebook.data import Data, like, vectors
 from aebook.inference import in_pieces
 from aebook.networks import Activation
 from aebook.training.greedy import layerwise
@@ -38,9 +41,6 @@ from aebook.training.loop import fit
 from aebook.variants import denoising
 
 __all__ = ["Interval", "block_bootstrap", "running_median", "stacked_features", "time_split"]
-
-# scikit-learn leaves it without types, and a checker would guess them from the defaults
-check_array: Any = utils.check_array
 
 #: Standard deviations beyond which a feature is cut off: what drifts must not run away.
 LIMIT = 4.0
@@ -59,6 +59,7 @@ class Interval(NamedTuple):
     """Upper end."""
 
 
+@checked
 def time_split(
     times: ArrayLike, shares: Sequence[float] = (0.6, 0.2, 0.2), *, gap: float = 0.0
 ) -> list[NDArray[np.int64]]:
@@ -90,8 +91,7 @@ def time_split(
     times, parted = _vector(times, "times"), np.asarray(shares, dtype=float)
     if parted.ndim != 1 or not (parted > 0).all() or abs(parted.sum() - 1) > 1e-9:
         raise ValueError(f"got shares={parted.tolist()}, expected positive numbers with sum 1")
-    if not gap >= 0:
-        raise ValueError(f"got gap={gap}, expected 0 or more, in the unit of times")
+    number("gap", gap, least=0)
     order = np.argsort(times, kind="stable")
     ordered = times[order]
     cuts = np.floor(np.cumsum(parted[:-1]) * len(times) + 1e-9).astype(int)
@@ -103,11 +103,13 @@ def time_split(
     if not all(map(len, parts)):
         raise ValueError(
             f"got {len(times)} posts for shares={parted.tolist()} and gap={gap}, which leaves "
-            f"parts of {[len(part) for part in parts]}: give more posts or a smaller gap"
+            f"parts of {[len(part) for part in parts]}, expected none of 0: give more posts or a "
+            "smaller gap"
         )
     return parts
 
 
+@checked
 def running_median(
     values: ArrayLike, times: ArrayLike, n: int, *, delay: float = 0.0
 ) -> NDArray[np.float64]:
@@ -138,8 +140,7 @@ def running_median(
     check_arguments(n=n)
     if len(values) != len(times):
         raise ValueError(f"got {len(values)} values and {len(times)} times, expected as many")
-    if not delay >= 0:
-        raise ValueError(f"got delay={delay}, expected 0 or more, in the unit of times")
+    number("delay", delay, least=0)
     order = np.argsort(times, kind="stable")
     ordered, past = times[order], values[order]
     known = np.searchsorted(ordered, ordered - delay, side="left")
@@ -150,8 +151,9 @@ def running_median(
     return medians
 
 
+@checked
 def stacked_features(
-    x: ArrayLike,
+    x: Data,
     widths: Sequence[int] = (64, 32),
     *,
     corruption: Callable[[Tensor], Tensor] = MASKING,
@@ -160,7 +162,7 @@ def stacked_features(
     fine_tune: int = 20,
     lr: float = 1e-2,
     seed: int = 0,
-) -> Callable[[ArrayLike], NDArray[np.float64]]:
+) -> Callable[[Data], Any]:
     r"""Train a stacked denoising autoencoder on features; return the map to its code.
 
     :math:`z = f_K(\dots f_1((x - \bar x) / s))`. Layers are trained one after another, each to
@@ -172,7 +174,8 @@ def stacked_features(
     Parameters
     ----------
     x
-        Features of the posts to learn from, (N, m), finite, on any scales: the training part only.
+        Features of the posts to learn from, (N, m), on any scales, in whatever form
+        :func:`aebook.fit` takes: the training part only.
     widths
         Units of each layer, the code last.
     corruption
@@ -189,15 +192,17 @@ def stacked_features(
     Returns
     -------
     callable
-        From features (M, m) to codes (M, widths[-1]).
+        From features (M, m) to codes (M, widths[-1]), of the kind that the features come in and
+        in double precision.
     """
-    raw = check_array(as_array(x), dtype=np.float64, ensure_min_samples=2, input_name="features")
+    raw = vectors(x).numpy()
+    if len(raw) < 2:
+        raise ValueError(f"got features of {len(raw)} post, expected those of 2 or more")
     check_arguments(seed=seed, epochs=epochs)
     scaler = StandardScaler().fit(raw)
 
-    def standardised(features: ArrayLike) -> Tensor:
-        checked = check_array(as_array(features), dtype=np.float64, input_name="features")
-        scaled = np.clip(scaler.transform(checked), -LIMIT, LIMIT)
+    def standardised(features: Data) -> Tensor:
+        scaled = np.clip(scaler.transform(vectors(features).numpy()), -LIMIT, LIMIT)
         return torch.from_numpy(scaled).float()
 
     with torch.random.fork_rng(devices=[]):
@@ -210,12 +215,13 @@ def stacked_features(
     fit(objective, standardised(raw), epochs=fine_tune, **options)
     model = objective.model
 
-    def encode(features: ArrayLike) -> NDArray[np.float64]:
-        return in_pieces(model, standardised(features), 4096, model.encode).double().cpu().numpy()
+    def encode(features: Data) -> Any:
+        return like(features, in_pieces(model, standardised(features), 4096, model.encode).double())
 
     return encode
 
 
+@checked
 def block_bootstrap(
     metric: Callable[..., float],
     *arrays: ArrayLike,
@@ -229,7 +235,9 @@ def block_bootstrap(
     Neighbours in time have like counts and like errors, so that N posts say less than N
     independent ones. Blocks of consecutive posts are drawn in place of single ones, with
     replacement and in a circle, until there are N again, and the metric is computed on each such
-    sample (Künsch 1989; Politis & Romano 1992). The interval runs between quantiles.
+    sample (Künsch 1989; Politis & Romano 1992). The interval runs between quantiles. A sample for
+    which the metric has no value, as the area under a ROC curve without one of the classes, is
+    drawn again.
 
     Parameters
     ----------
@@ -252,8 +260,14 @@ def block_bootstrap(
     -------
     Interval
         The metric of the arrays themselves, and the ends.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the metric has no value for the arrays themselves or
+        for more than half of the samples.
     """
-    values = [as_array(array) for array in arrays]
+    values = [np.atleast_1d(as_array(array)) for array in arrays]
     check_arguments(block=block, samples=samples, seed=seed)
     if not values or len({len(array) for array in values}) != 1:
         raise ValueError(
@@ -263,16 +277,39 @@ def block_bootstrap(
     size = len(values[0])
     if block > size:
         raise ValueError(f"got block={block} for {size} posts, expected at most that many")
-    if not 0 < level < 1:
-        raise ValueError(f"got level={level}, expected a number between 0 and 1")
+    level = number("level", level, below=1)
+    value = float(metric(*values))
+    if not math.isfinite(value):
+        raise ValueError(f"got a metric of {value} for the arrays themselves, expected a number")
     rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(int(samples)):
+    drawn, without = [], 0
+    while len(drawn) < samples:
         starts = rng.integers(size, size=-(-size // int(block)))
         rows = ((starts[:, None] + np.arange(int(block))) % size).ravel()[:size]
-        drawn.append(metric(*(array[rows] for array in values)))
+        score = _value(metric, [array[rows] for array in values])
+        if math.isfinite(score):
+            drawn.append(score)
+        else:
+            without += 1
+        if without > samples:
+            raise ValueError(
+                f"got a metric that has no value for {without} of {without + len(drawn)} samples, "
+                "expected one for most: a class that is so rare, or comes in so few blocks, is in "
+                "none of them. Give more posts or a smaller block"
+            )
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(metric(*values)), float(low), float(high))
+    return Interval(value, float(low), float(high))
+
+
+def _value(metric: Callable[..., float], arrays: list[NDArray[Any]]) -> float:
+    """The metric of a sample, NaN where it has none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return float(metric(*arrays))
+        except ValueError:
+            # it had a value for all posts together, so the arguments are not to blame
+            return math.nan
 
 
 def _vector(values: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from importlib import resources
 
 from torch import nn
 
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.datasets.verified import read_verified
 from aebook.storage.models import load as load_file
@@ -41,6 +42,7 @@ SHIPPED: Mapping[str, str] = {
 }
 
 
+@checked
 def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> Autoencoder:
     """Load a trained model that ships with the package, in evaluation mode.
 

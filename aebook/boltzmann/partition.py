@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.boltzmann.rbm import RBM
 from aebook.boltzmann.units import Units, log_factor, log_sum, mean, sample
@@ -30,6 +31,7 @@ class Estimate(NamedTuple):
     """Standard error of the value, from the spread of the chains; NaN for a single one."""
 
 
+@checked
 @torch.no_grad()
 def exact(rbm: RBM) -> float:
     r"""The exact :math:`\log Z` in nats: :math:`\log\sum_h\sum_v e^{-E(v, h)}`.
@@ -62,6 +64,7 @@ def exact(rbm: RBM) -> float:
     return float(torch.cat(parts).logsumexp(0))
 
 
+@checked
 @torch.no_grad()
 def annealed(
     rbm: RBM,
@@ -98,6 +101,8 @@ def annealed(
     start = c
     if data is not None:
         rbm._check(data)
+        if not len(data) or not data.isfinite().all():
+            raise ValueError(f"got {len(data)} messages, expected one or more, all finite")
         start = data.to(c).mean(0)
         if rbm.visible_units == "bernoulli":
             # never quite 0 or 1, so that every state can occur

@@ -15,6 +15,7 @@ The gradient of :math:`\log p(v)` needs samples of the model, so this does not f
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -25,12 +26,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import check_arguments, one_of, whole, whole_numbers
+from aebook._internal.checks import (
+    check_arguments,
+    number,
+    one_of,
+    rows,
+    tensors,
+    whole,
+    whole_numbers,
+)
+from aebook._internal.contract import checked, taken
+from aebook._internal.devices import chosen, moved
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
 from aebook.boltzmann.units import Units
 from aebook.core import Autoencoder
-from aebook.data import batched
+from aebook.data import Data, InMemory, batched, check_alone
+from aebook.inference import in_pieces
 from aebook.networks import mlp
 from aebook.training.history import History
 
@@ -64,6 +76,7 @@ class RBM(nn.Module):
     visible_units: Units
     hidden_units: Units
 
+    @checked
     def __init__(
         self,
         visible: int,
@@ -97,6 +110,10 @@ class RBM(nn.Module):
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """:math:`E(v, h)` of pairs (B, visible) and (B, hidden), as (B,)."""
+        rows(v, self.weight.shape[1], self.weight.dtype)
+        rows(h, len(self.weight), self.weight.dtype)
+        if len(v) != len(h):
+            raise ValueError(f"got {len(v)} visible and {len(h)} hidden states, expected pairs")
         own = units.log_factor(v, self.visible_bias, self.visible_units)
         own = own + units.log_factor(h, self.hidden_bias, self.hidden_units)
         return -own - (F.linear(v, self.weight) * h).sum(-1)
@@ -106,16 +123,19 @@ class RBM(nn.Module):
 
         (B, visible) to (B,); for Gaussian hidden units the sum is an integral.
         """
+        rows(v, self.weight.shape[1], self.weight.dtype)
         inputs = F.linear(v, self.weight)
         own = units.log_factor(v, self.visible_bias, self.visible_units)
         return -own - units.log_sum(inputs, self.hidden_bias, self.hidden_units)
 
     def hidden_mean(self, v: Tensor) -> Tensor:
         r""":math:`E[h | v]`, :math:`σ(Wv + b)` for Bernoulli units; (B, visible) to (B, hidden)."""
+        rows(v, self.weight.shape[1], self.weight.dtype)
         return units.mean(F.linear(v, self.weight, self.hidden_bias), self.hidden_units)
 
     def visible_mean(self, h: Tensor) -> Tensor:
         r""":math:`E[v | h]`, :math:`σ(W^\top h + c)` for Bernoulli units."""
+        rows(h, len(self.weight), self.weight.dtype)
         return units.mean(F.linear(h, self.weight.T, self.visible_bias), self.visible_units)
 
     @torch.no_grad()
@@ -131,7 +151,9 @@ class RBM(nn.Module):
         generator
             Where states are drawn from; None: PyTorch's global generator.
         """
-        for _ in range(steps):
+        rows(v, self.weight.shape[1], self.weight.dtype)
+        taken("generator", generator, torch.Generator | None)
+        for _ in range(whole("steps", steps, least=0)):
             h = units.sample(self.hidden_mean(v), self.hidden_units, generator)
             v = units.sample(self.visible_mean(h), self.visible_units, generator)
         return v
@@ -143,11 +165,13 @@ class RBM(nn.Module):
         ``gibbs(v, k)``, that of contrastive divergence, CD-k (Hinton 2002). The value itself is
         no measure of progress.
         """
+        tensors(negative=negative)
         return self.free_energy(v).mean() - self.free_energy(negative.detach()).mean()
 
+    @checked
     def fit(
         self,
-        data: Tensor | np.ndarray,
+        data: Data,
         *,
         epochs: int,
         steps: int = 1,
@@ -156,6 +180,7 @@ class RBM(nn.Module):
         momentum: float = 0.9,
         weight_decay: float = 2e-4,
         batch_size: int | None = None,
+        device: str | torch.device | None = None,
         seed: int = 0,
     ) -> History:
         r"""Raise :math:`\log p(v)` by contrastive divergence, in place.
@@ -163,7 +188,8 @@ class RBM(nn.Module):
         Parameters
         ----------
         data
-            (N, visible), in [0, 1] for Bernoulli units.
+            Messages (N, visible), in [0, 1] for Bernoulli units, in whatever form
+            :func:`aebook.fit` takes.
         epochs
             Passes over the data.
         steps
@@ -175,7 +201,9 @@ class RBM(nn.Module):
             Of stochastic gradient descent; the momentum is half of it in the first epoch, and
             biases do not decay. Gaussian units need a smaller ``lr``, 0.01 or so.
         batch_size
-            Samples an update; the default is 100, or N if that is less.
+            Samples an update; more than N are N. The default is 100.
+        device
+            As in :func:`aebook.fit`; afterwards the machine is back where it came from.
         seed
             Seed of the order and of the samples. PyTorch's global state is left as it was.
 
@@ -186,42 +214,63 @@ class RBM(nn.Module):
             as the model gets better, but is not what is minimised.
         """
         check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
-        data = _tensor(data).to(self.weight)
-        self._check(data)
-        kind = {"dtype": self.weight.dtype, "device": self.weight.device}
-        batches = batched(data, batch_size, shuffle=True, default=100, **kind)
-        sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
-        sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
-        history = History()
-        with seeded(int(seed), self.weight.device):
-            chains = data[torch.randperm(len(data))[: batches.batch_size].to(data.device)]
-            for epoch in range(int(epochs)):
-                started, squared = time.perf_counter(), 0
-                for group in sgd.param_groups:
-                    group["momentum"] = momentum if epoch else momentum / 2
-                for v, _ in batches:
-                    with torch.no_grad():
-                        hidden = self.hidden_mean(v)
-                        again = self.visible_mean(units.sample(hidden, self.hidden_units))
-                        squared += (again - v).square().sum()
-                    if persistent:
-                        negative = chains = self.gibbs(chains, steps)
-                    else:
-                        # the reconstruction that was measured is the first round
-                        negative = self.gibbs(units.sample(again, self.visible_units), steps - 1)
-                    self.contrast(v, negative).backward()
-                    sgd.step()
-                    sgd.zero_grad()
-                loss = float(squared) / len(data)
-                if not math.isfinite(loss):
-                    raise FloatingPointError(f"error not finite in epoch {epoch + 1}: lower lr")
-                history.append({"loss": loss}, {}, lr, time.perf_counter() - started)
+        number("momentum", momentum, least=0, below=1)
+        number("weight_decay", weight_decay, least=0)
+        dtype, device = self.weight.dtype, chosen(device, self.weight.dtype)
+        with moved(self, device):
+            batches = batched(
+                data, batch_size, shuffle=True, default=100, dtype=dtype, device=device
+            )
+            # what is read in parts is checked as it comes
+            checked = isinstance(batches, InMemory) and isinstance(batches.x, Tensor)
+            if isinstance(batches, InMemory):
+                check_alone(batches.target)
+                self._check(batches.x if checked else batches.chosen(torch.arange(1)))
+            sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
+            sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
+            history = History()
+            with seeded(int(seed), device):
+                chains = None
+                if isinstance(batches, InMemory):
+                    first = torch.randperm(batches.samples)[: batches.batch_size]
+                    chains = batches.chosen(first).to(dtype)
+                for epoch in range(int(epochs)):
+                    started, squared, count = time.perf_counter(), 0, 0
+                    for group in sgd.param_groups:
+                        group["momentum"] = momentum if epoch else momentum / 2
+                    for v, *targets in batches:
+                        if not checked:
+                            check_alone(targets[0])
+                            self._check(v)
+                        v = v.to(dtype)
+                        chains = v if chains is None else chains
+                        with torch.no_grad():
+                            hidden = self.hidden_mean(v)
+                            again = self.visible_mean(units.sample(hidden, self.hidden_units))
+                            squared += (again - v).square().sum()
+                        count += len(v)
+                        if persistent:
+                            negative = chains = self.gibbs(chains, steps)
+                        else:
+                            # the reconstruction that was measured is the first round
+                            start = units.sample(again, self.visible_units)
+                            negative = self.gibbs(start, steps - 1)
+                        self.contrast(v, negative).backward()
+                        sgd.step()
+                        sgd.zero_grad()
+                    loss = float(squared) / count
+                    if not math.isfinite(loss):
+                        raise FloatingPointError(f"error not finite in epoch {epoch + 1}: lower lr")
+                    history.append({"loss": loss}, {}, lr, time.perf_counter() - started)
         return history
 
     def _check(self, data: Tensor) -> None:
         width = len(self.visible_bias)
-        if data.dim() != 2 or data.shape[1] != width:
-            raise ValueError(f"got data of shape {tuple(data.shape)}, expected (samples, {width})")
+        if data.dim() != 2 or data.shape[1] != width or data.is_complex():
+            raise ValueError(
+                f"got data of shape {tuple(data.shape)} and {data.dtype}, expected "
+                f"(samples, {width}), real"
+            )
         if self.visible_units == "bernoulli" and len(data):
             low, high = (float(value) for value in data.aminmax())
             if low < 0 or high > 1:
@@ -231,9 +280,10 @@ class RBM(nn.Module):
                 )
 
 
+@checked
 def pretrain(
     widths: Sequence[int],
-    data: Tensor | np.ndarray,
+    data: Data,
     *,
     epochs: int,
     visible_units: Units = "bernoulli",
@@ -250,7 +300,8 @@ def pretrain(
     widths
         Units from message to code, ``(784, 256, 32)``; one machine for each pair.
     data
-        Messages, (N, widths[0]), in [0, 1] or, for Gaussian visible units, real.
+        Messages, (N, widths[0]), in [0, 1] or, for Gaussian visible units, real, in whatever form
+        :func:`aebook.fit` takes.
     epochs
         Passes over the data for each machine.
     visible_units, code_units
@@ -262,21 +313,31 @@ def pretrain(
     **options
         More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
     """
-    widths, data = whole_numbers("widths", widths, count=2), _tensor(data)
+    check_arguments(lr=lr, seed=seed)
+    number("gaussian_lr", gaussian_lr)
+    widths = whole_numbers("widths", widths, count=2)
+    home = torch.device("cpu")
+    if isinstance(data, Tensor) and not data.is_meta:
+        home = data.device
+    # in memory as they are, their means are computed at once
+    in_parts = isinstance(data, np.memmap) or not isinstance(data, Tensor | np.ndarray)
+    chunk = 4096 if in_parts else sys.maxsize
     stack = []
     for k, (below, above) in enumerate(pairwise(widths)):
         visible = visible_units if k == 0 else "bernoulli"
         hidden = code_units if k == len(widths) - 2 else "bernoulli"
-        with seeded(int(seed) + k, data.device):
-            rbm = RBM(below, above, visible_units=visible, hidden_units=hidden).to(data.device)
+        with seeded(int(seed) + k, home):
+            rbm = RBM(below, above, visible_units=visible, hidden_units=hidden).to(home)
         rate = gaussian_lr if "gaussian" in (visible, hidden) else lr
         rbm.fit(data, epochs=epochs, lr=rate, seed=int(seed) + k, **options)
-        with torch.no_grad():
-            data = rbm.hidden_mean(data.to(rbm.weight))
+        if k < len(widths) - 2:
+            data = in_pieces(rbm, data, chunk, lambda v, rbm=rbm: rbm.hidden_mean(v.to(rbm.weight)))
+            chunk = sys.maxsize
         stack.append(rbm)
     return stack
 
 
+@checked
 def unroll(stack: Sequence[RBM]) -> Autoencoder:
     r"""The deep autoencoder that passes means up a stack and down again.
 
@@ -312,9 +373,3 @@ def unroll(stack: Sequence[RBM]) -> Autoencoder:
             down.map.weight.copy_(rbm.weight.T)
             down.map.bias.copy_(rbm.visible_bias)
     return model
-
-
-def _tensor(data: Tensor | np.ndarray) -> Tensor:
-    if not isinstance(data, Tensor | np.ndarray):
-        raise ValueError(f"got {type(data).__name__} as data, expected one tensor or array")
-    return torch.as_tensor(data)

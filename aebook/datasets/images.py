@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aebook._internal.contract import checked
 from aebook.datasets.verified import Archive, Checksums, check_split, load, read_idx, read_shipped
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
@@ -99,6 +100,7 @@ class Images(NamedTuple):
     labels: Tensor
 
 
+@checked
 def fashion_mnist(split: str = "train", *, full: bool = False) -> Images:
     """Load Fashion-MNIST: grey pictures of ten kinds of clothing.
 
@@ -152,6 +154,7 @@ def fashion_mnist(split: str = "train", *, full: bool = False) -> Images:
     return _canonical(FASHION_MNIST, split) if full else _shipped("fashion-mnist.npz", split)
 
 
+@checked
 def mnist(split: str = "train", *, full: bool = False) -> Images:
     """Load MNIST: grey pictures of handwritten digits.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aebook._internal.contract import checked
 from aebook._internal.files import replace
 from aebook.datasets import verified
 
@@ -88,6 +89,7 @@ class Posts(NamedTuple):
     names: tuple[str, ...]
 
 
+@checked
 def posts(count: Literal["reposts", "favourites"] = "reposts", *, replies: bool = False) -> Posts:
     """Load numbers that describe the posts of one public account, 2009 to 2017, and their counts.
 
@@ -140,8 +142,6 @@ def posts(count: Literal["reposts", "favourites"] = "reposts", *, replies: bool 
     >>> tuple(features.shape), int(counts.median())
     ((17437, 30), 429)
     """
-    if count not in ("reposts", "favourites"):
-        raise ValueError(f'count is {count!r}, but must be "reposts" or "favourites"')
     with np.load(io.BytesIO(verified.read_shipped("posts.npz")), allow_pickle=False) as arrays:
         stored = arrays["features"]
         gaps, counts = (_whole(arrays[name]) for name in ("minutes", count))

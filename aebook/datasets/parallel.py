@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aebook._internal.checks import one_of
 from aebook.datasets.verified import read_shipped
 
 __all__ = ["Segments", "hanzi", "segments"]
@@ -67,8 +68,7 @@ def segments(split: str = "train") -> Segments:
     >>> len(train.english), train.english[4], train.french[4]
     (8504, 'Secondary axis', 'Axe secondaire')
     """
-    if split not in _SPLITS:
-        raise ValueError(f'split is {split!r}, but must be "train", "validation" or "test"')
+    one_of("split", split, tuple(_SPLITS))
     arrays = _load("libreoffice/segments.npz")
     return Segments(*(_lines(arrays[f"{split}_{language}"]) for language in Segments._fields))
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aebook._internal.contract import checked
 from aebook.datasets.verified import read_shipped
 
 __all__ = [
@@ -114,6 +115,7 @@ def satellite() -> Table:
     return Table(features, labels, anomalous)
 
 
+@checked
 def shuttle(*, full: bool = False) -> Table:
     """Load Shuttle: nine measurements around the radiators of a space shuttle, and their state.
 

@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aebook._internal.checks import one_of
+
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "Archive",
     "Checksums",
@@ -99,8 +101,7 @@ class Archive:
 
 def check_split(split: str) -> None:
     """Raise `ValueError` unless `split` is ``"train"`` or ``"test"``."""
-    if split not in ("train", "test"):
-        raise ValueError(f'split is {split!r}, but must be "train" or "test"')
+    one_of("split", split, ("train", "test"))
 
 
 def sha256(data: bytes) -> str:
@@ -263,8 +264,8 @@ def load(archive: Archive, name: str) -> bytes:
             reasons.append(str(error))
         except ValueError as error:
             reasons.append(str(error))
-            # Level 4 is the caller of the public loader (load, _canonical, fashion_mnist, caller).
-            warnings.warn(f"{error}: looking elsewhere", stacklevel=4)
+            # Level 5 calls the public loader (load, _canonical, fashion_mnist, its check, caller).
+            warnings.warn(f"{error}: looking elsewhere", stacklevel=5)
     try:
         return _fetch(archive, name)
     except _UNREADABLE as error:  # requests' exceptions are OSErrors, pooch's are ValueErrors

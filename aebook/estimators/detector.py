@@ -7,30 +7,61 @@ import numbers
 from typing import Any, Literal, cast
 
 import numpy as np
+import torch
 from numpy.random import RandomState
-from sklearn.base import OutlierMixin
+from numpy.typing import ArrayLike
+from sklearn.base import OutlierMixin, clone
+from sklearn.model_selection import KFold
+from sklearn.utils.metaestimators import available_if
+from torch import Tensor
 
-from aebook._internal.checks import check_arguments
-from aebook.applications.anomaly.scores import reconstruction_error, threshold
+from aebook._internal.checks import one_of
 from aebook.core import Objective
 from aebook.estimators.network import (
     NetworkEstimator,
     Samples,
     Table,
+    Weights,
+    code_units,
     hidden_layers,
     make_objective,
+    rows,
     unit_interval,
 )
+from aebook.metrics import threshold
 
 __all__ = ["AutoencoderDetector"]
+
+#: The network is trained on all but one of so many parts.
+FOLDS = 10
+#: Scores that are enough to set a threshold by.
+SCORES = 1000
+
+
+def _of_training(detector: AutoencoderDetector) -> bool:
+    if detector.novelty:
+        raise AttributeError(
+            "fit_predict is not there with novelty=True, whose threshold is one for new samples: "
+            "for outliers among the samples of fit give novelty=False"
+        )
+    return True
 
 
 class AutoencoderDetector(OutlierMixin, NetworkEstimator):
     r"""Outliers are what an autoencoder reconstructs badly: score :math:`-\|x' - x\|^2`.
 
     The error is that of scaled features, summed. As everywhere in scikit-learn, and other than in
-    :mod:`aebook.applications.anomaly.scores`, a higher score is a more ordinary sample. With
+    :mod:`aebook.applications.anomaly`, a higher score is a more ordinary sample. With
     ``scale=False`` samples may be a sparse matrix.
+
+    A network has learnt its own samples by heart, more or less, and reconstructs new ones worse,
+    the ordinary ones too. So it is trained on nine tenths of the samples, and the threshold is
+    taken from scores of the tenth that it has not seen. To these come the other tenths, scored by
+    networks that are trained in the same way on what is left, until there are 1,000 scores: ten
+    networks with up to 1,000 samples, a single one from 10,000 on. A new sample of the same kind
+    has a score of the same distribution, and so the chance that was promised of being called an
+    outlier (Vovk, Gammerman & Shafer 2005; Vovk 2015 for the folds). The network that is kept is
+    not trained on all samples: it would gain a little, and no score would say how much.
 
     Parameters
     ----------
@@ -40,19 +71,28 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
     hidden_layer_sizes, variant, variant_params, activation, output, scale
         As in :class:`AutoencoderTransformer`.
     contamination
-        Share of outliers among the samples of ``fit``, above 0 and at most 0.5: that share of
-        them, rounded down, is called outliers. ``"auto"``: what lies beyond Tukey's fence,
-        :math:`\|x' - x\| > Q_3 + 1.5\,(Q_3 - Q_1)` with the quartiles of the samples of ``fit``.
-        Of samples whose errors are Gaussian, in two dimensions or more, that is one in a hundred or
-        fewer.
-    epochs, batch_size, lr, random_state, device
+        Share of *new, ordinary* samples that is called outliers, on average over the samples of
+        ``fit``; above 0 and at most 0.5. It takes 1 / c - 1 samples to set such a threshold.
+        ``"auto"``: what lies beyond Tukey's fence, :math:`\|x' - x\| > Q_3 + 1.5\,(Q_3 - Q_1)` with
+        the quartiles of the same scores. Of samples whose errors are Gaussian, in two dimensions or
+        more, that is one in a hundred or fewer; with heavier tails it is more.
+    novelty
+        As in ``sklearn.neighbors.LocalOutlierFactor``. With False the threshold is one for the
+        samples of ``fit`` and no others: of these, a share ``contamination``, rounded down, is
+        called outliers, and ``fit_predict`` says which.
+    epochs, batch_size, lr, early_stopping, validation_fraction, n_iter_no_change, verbose
+        As in :class:`AutoencoderTransformer`.
+    random_state, device
         As in :class:`AutoencoderTransformer`.
 
     Attributes
     ----------
     offset_
         Score below which a sample is an outlier.
-    objective_, history_, scaler_, n_features_in_, feature_names_in_
+    calibration_scores_
+        The scores from which it was taken, of samples that the network that gave them had not seen;
+        with ``novelty=False`` those of the samples of ``fit``.
+    objective_, history_, scaler_, data_min_, data_max_, n_features_in_, feature_names_in_
         As in :class:`AutoencoderTransformer`.
     """
 
@@ -67,9 +107,14 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         output: str = "linear",
         scale: bool = True,
         contamination: float | Literal["auto"] = "auto",
-        epochs: int = 100,
-        batch_size: int = 32,
+        novelty: bool = True,
+        epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
         lr: float = 3e-3,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        verbose: int = False,
         random_state: int | RandomState | None = None,
         device: str | None = None,
     ) -> None:
@@ -81,40 +126,77 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         self.output = output
         self.scale = scale
         self.contamination = contamination
+        self.novelty = novelty
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.verbose = verbose
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: Samples, y: None = None) -> AutoencoderDetector:
-        """Train on samples (N, m), most of them ordinary, and set the threshold."""
-        c = self.contamination
-        share = (
-            isinstance(c, numbers.Real) and not isinstance(c, bool) and 0 < cast(float, c) <= 0.5
-        )
-        if not (share or (isinstance(c, str) and c == "auto")):
-            raise ValueError(
-                f"got contamination={c!r}, expected 'auto' or a number above 0 and at most 0.5"
-            )
-        x = self._table(X, reset=True)
-        x = unit_interval(x, self.output, self.scale)
-        self._begin(x, self._objective)
-        self._train(self._scaled(x), self.epochs)
+    def fit(
+        self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> AutoencoderDetector:
+        """Train on samples (N, m), most of them ordinary, and set the threshold.
 
-        errors = -self._scores(x)
-        if share:
-            limit = threshold(errors, contamination=cast(float, c))
+        ``sample_weight`` as in :meth:`AutoencoderTransformer.fit`; in the threshold, a weight is
+        how many samples one stands for.
+        """
+        self._start()
+        x, w = self._weighed(X, sample_weight)
+        x = unit_interval(x, self.output, self.scale)
+        if self.novelty:
+            errors, w = self._unseen(x, w)
         else:
-            low, high = np.quantile(np.sqrt(errors), [0.25, 0.75])
-            limit = (high + 1.5 * (high - low)) ** 2
-        # a hair above: the sample at the limit stays on its side however its error is rounded
-        self.offset_ = -float(limit) * (1 + 1e-9)
+            self._learn(x, w)
+            errors = self._errors(x)
+        self._set_offset(errors, w)
         return self
+
+    def partial_fit(
+        self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> AutoencoderDetector:
+        """Pass once over more samples (N, m); the first call builds the networks.
+
+        The samples are scored before they are trained on, and the last 1,000 such scores, or all of
+        this call if it has more, set the threshold; those of ``fit`` are the first, if there was
+        one. It follows the network with some delay: while this still learns fast, fewer samples
+        than promised are called outliers, and while 1 / ``contamination`` are not there yet, those
+        beyond all scores. With ``novelty=False`` the scores are those of this call's samples after
+        the pass. Scaling and weights are as in :meth:`AutoencoderTransformer.partial_fit`.
+        """
+        first = not hasattr(self, "objective_")
+        self._start(first)
+        x, w = self._weighed(X, sample_weight, reset=first)
+        x = unit_interval(x, self.output, self.scale)
+        if first:
+            self._begin(x, w, self._objective)
+            self._window = np.empty(0), np.empty(0)
+        before = self._errors(x)
+        self._pass(x, w)
+        if self.novelty:
+            keep = max(SCORES, len(before))
+            errors = np.append(self._window[0], before)[-keep:]
+            ones = np.ones(len(before)) if w is None else w
+            w = np.append(self._window[1], ones)[-keep:]
+        else:
+            errors = self._errors(x)
+        self._set_offset(errors, w)
+        return self
+
+    @available_if(_of_training)
+    def fit_predict(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, X: Samples, y: None = None, **kwargs: Any
+    ) -> np.ndarray:
+        """-1 for the outliers among the samples of ``fit``, 1 for all others, (N,)."""
+        return super().fit_predict(X, y, **kwargs)
 
     def score_samples(self, X: Samples) -> np.ndarray:
         """Scores (N,) of samples (N, m), float64, at most 0; the lower, the more anomalous."""
-        return self._scores(self._table(X, reset=False))
+        return -self._errors(self._table(X, reset=False))
 
     def decision_function(self, X: Samples) -> np.ndarray:
         """``score_samples(X) - offset_``, (N,), float64: negative for outliers."""
@@ -124,17 +206,98 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         """-1 for outliers, 1 for all others, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def _scores(self, x: Table) -> np.ndarray:
-        # the squared error, whatever distance the network was trained with
-        judge = Objective(self.objective_.model)
-        return -reconstruction_error(judge, self._scaled(x)).numpy()
+    def explain(self, X: Samples) -> np.ndarray:
+        """Each feature's part :math:`(x'_j - x_j)^2` of the error, (N, m), float64.
+
+        In units of scaled features; a row's sum is the score with the sign turned.
+        """
+        return self._applied(self._parts, self._scaled(self._table(X, reset=False)))
+
+    def reconstruct(self, X: Samples) -> np.ndarray:
+        """Reconstructions (N, m) of samples (N, m), in the unit of the data."""
+        x = self._table(X, reset=False)
+        s = self._applied(self.objective_.model.reconstruct, self._scaled(x))
+        return self._unscaled(s).astype(x.dtype)
+
+    def _unseen(self, x: Table, w: Weights) -> tuple[np.ndarray, Weights]:
+        """Train, and score samples by networks that have not seen them: errors and weights."""
+        n, c = x.shape[0], self._share()
+        # two quartiles or one quantile
+        least = 3 if c is None else max(2, math.ceil(1 / c - 1 - 1e-9))
+        if n < least:
+            raise ValueError(
+                f"got {n} sample{'s' * (n > 1)} for contamination={self.contamination!r}, expected "
+                f"at least {least} to set a threshold by: give more, or novelty=False"
+            )
+        parts = KFold(min(FOLDS, n), shuffle=True, random_state=self._seed()).split(x)
+        errors, scored = np.empty(0), np.empty(0, int)
+        for number, (seen, unseen) in enumerate(parts):
+            network = self
+            if number > 0:
+                network = cast(AutoencoderDetector, clone(self))
+                network.set_params(random_state=self._seed())._start()
+            network._learn(x[seen], rows(w, seen))
+            errors = np.append(errors, network._errors(x[unseen]))
+            scored = np.append(scored, unseen)
+            if len(errors) >= max(SCORES, least):
+                break
+        return errors, rows(w, scored)
+
+    def _learn(self, x: Table, w: Weights) -> None:
+        self._begin(x, w, self._objective)
+        self._train(self._scaled(x), w)
+
+    def _set_offset(self, errors: np.ndarray, w: Weights) -> None:
+        """The threshold of errors, for new samples or for these."""
+        self._window = errors, np.ones(len(errors)) if w is None else w
+        self.calibration_scores_ = -errors
+        # of lengths, which are spread more evenly than squares
+        sizes, c = np.sqrt(errors), self._share()
+        if c is None:
+            method = "linear" if w is None else "inverted_cdf"
+            low, high = np.quantile(sizes, [0.25, 0.75], weights=w, method=method)
+            limit = high + 1.5 * (high - low)
+        elif self.novelty:
+            # while there are too few, the largest
+            n = len(sizes)
+            quantile = min(1 - c, n / (n + 1))
+            limit = threshold(sizes, quantile=quantile, sample_weight=w, interpolate=True)
+        else:
+            limit = threshold(sizes, contamination=c, sample_weight=w)
+        # a hair above: the sample at the limit stays on its side however its error is rounded
+        self.offset_ = -float(limit**2) * (1 + 1e-9)
+
+    def _share(self) -> float | None:
+        """The share of outliers, or None for the fence."""
+        c = self.contamination
+        share = (
+            isinstance(c, numbers.Real) and not isinstance(c, bool) and 0 < cast(float, c) <= 0.5
+        )
+        if not (share or (isinstance(c, str) and c == "auto")):
+            raise ValueError(
+                f"got contamination={c!r}, expected 'auto' or a number above 0 and at most 0.5"
+            )
+        return float(c) if share else None
+
+    def _start(self, first: bool = True) -> None:
+        super()._start(first)
+        one_of("novelty", self.novelty, (True, False))
+        self._share()
+
+    def _errors(self, x: Table) -> np.ndarray:
+        return self._applied(lambda s: self._parts(s).sum(1), self._scaled(x))
+
+    def _parts(self, s: Tensor) -> Tensor:
+        # the squared error, whatever distance the network was trained with; what overflows counts
+        # as the largest, and so that a sum over all features does not
+        largest = torch.finfo(s.dtype).max / s.shape[1]
+        parts = (self.objective_.model.reconstruct(s) - s).square()
+        return parts.nan_to_num(nan=largest).clamp(max=largest)
 
     def _objective(self, m: int) -> Objective:
-        check_arguments(n_components=self.n_components)
-        p = math.ceil(m / 4) if self.n_components is None else int(self.n_components)
         return make_objective(
             self.variant,
-            (m, *hidden_layers(self.hidden_layer_sizes), p),
+            (m, *hidden_layers(self.hidden_layer_sizes), code_units(self.n_components, m)),
             variant_params=self.variant_params,
             activation=self.activation,
             output=self.output,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from aebook import corruptions, variants
-from aebook._internal.checks import check_arguments
+from aebook._internal.checks import check_weights, number, one_of, whole
 from aebook._internal.randomness import seeded
 from aebook.core import Objective
 from aebook.distances import Gaussian, bernoulli
@@ -29,8 +30,11 @@ from aebook.training.schedules import constant
 __all__ = [
     "NetworkEstimator",
     "Samples",
+    "code_units",
+    "held_out",
     "hidden_layers",
     "make_objective",
+    "rows",
     "unit_interval",
 ]
 
@@ -38,10 +42,18 @@ __all__ = [
 Samples = ArrayLike | sparse.sparray | sparse.spmatrix
 #: The same checked: an array, a ``csr_array`` or a ``csr_matrix``, which has no types.
 Table = Any
+#: Weights of samples, (N,), or None where all count alike.
+Weights = np.ndarray | None
+#: Numbers of rows, or None for all.
+Rows = np.ndarray | None
 #: Types that samples keep.
 FLOATS: Any = (np.float64, np.float32)
 #: Samples that pass through a network at once.
 CHUNK = 4096
+#: How far outside the range seen, in widths of it, a value is surprising.
+REACH = 5
+#: With so many samples or more, training stops early unless it is told not to.
+MANY = 100
 
 ACTIVATIONS = {
     "elu": nn.ELU,
@@ -74,33 +86,85 @@ class NetworkEstimator(BaseEstimator):
     objective_: Objective
     history_: History
     scaler_: StandardScaler | None
+    data_min_: np.ndarray
+    data_max_: np.ndarray
+    #: Steps of training that are wanted where the number of epochs is left open.
+    _steps = 2000
     # parameters of all
     scale: bool
-    epochs: int
-    batch_size: int
+    epochs: int | Literal["auto"]
+    batch_size: int | Literal["auto"]
     lr: float
+    early_stopping: bool | Literal["auto"]
+    validation_fraction: float
+    n_iter_no_change: int
+    verbose: int
     random_state: int | RandomState | None
     device: str | None
 
-    def _begin(self, x: Table, make: Callable[[int], Objective]) -> None:
+    def _start(self, first: bool = True) -> None:
+        """Check the parameters that all have; at first, start a stream of random numbers."""
+        one_of("scale", self.scale, (True, False))
+        _whole_or_auto("epochs", self.epochs, 0)
+        _whole_or_auto("batch_size", self.batch_size, 1)
+        number("lr", self.lr)
+        one_of("early_stopping", self.early_stopping, ("auto", True, False))
+        number("validation_fraction", self.validation_fraction, below=1)
+        whole("n_iter_no_change", self.n_iter_no_change)
+        if not isinstance(self.verbose, bool):
+            whole("verbose", self.verbose, least=0)
+        _check_device(self.device)
+        if first:
+            # a stream of its own, which successive calls of partial_fit go on drawing from
+            own = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            self._random_state = check_random_state(int(own))
+
+    def _begin(self, x: Table, w: Weights, make: Callable[[int], Objective]) -> None:
         """Learn the scaling of a table and build the networks for its number of features."""
-        check_arguments(epochs=self.epochs, batch_size=self.batch_size, lr=self.lr)
-        # a stream of its own, which successive calls of partial_fit go on drawing from
-        own = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        self._random_state = check_random_state(int(own))
-        self.scaler_ = StandardScaler().fit(x) if self.scale else None
+        self.data_min_, self.data_max_ = _extremes(x)
+        self.scaler_ = StandardScaler().fit(x, sample_weight=w) if self.scale else None
         with seeded(self._seed(), torch.device("cpu")):
             self.objective_ = make(x.shape[1]).double().eval()
 
-    def _train(
+    def _train(self, s: Table, w: Weights) -> None:
+        """Train on scaled samples (N, m), but for some to stop early by if that is wanted."""
+        seen, held = self._split(s.shape[0])
+        validation = None if held is None else s[held]
+        self.history_ = self._fit(
+            self.objective_, rows(s, seen), rows(w, seen), validation=validation
+        )
+
+    def _pass(self, x: Table, w: Weights) -> None:
+        """Pass once over more samples, from where the weights and the optimiser are."""
+        low, high = _extremes(x)
+        self.data_min_ = np.minimum(self.data_min_, low)
+        self.data_max_ = np.maximum(self.data_max_, high)
+        state = getattr(self, "_optimiser", None)
+        self.history_ = self._fit(self.objective_, self._scaled(x), w, epochs=1, state=state)
+
+    def _split(self, n: int) -> tuple[Rows, Rows]:
+        """Which of N samples to train on, and which to stop early by: None for all, for none."""
+        stops = n >= MANY if self.early_stopping == "auto" else self.early_stopping
+        if not stops:
+            return None, None
+        if n == 1:
+            raise ValueError(
+                "got 1 sample with early_stopping=True, which holds some out: expected 2 or more"
+            )
+        return held_out(n, self.validation_fraction, self._random_state)
+
+    def _fit(
         self,
-        s: Table,
-        epochs: int,
+        objective: Objective,
+        data: Any,
+        w: Weights,
         *,
+        epochs: int | None = None,
+        validation: Any = None,
         anneal: Callable[[Objective, float], None] | None = None,
         state: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Train on scaled samples (N, m), from a state of the optimiser to the one returned."""
+    ) -> History:
+        """Train on scaled samples, or pairs of them; ``_optimiser`` is the optimiser's state."""
         made = []
 
         def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
@@ -111,14 +175,19 @@ class NetworkEstimator(BaseEstimator):
             made.append(optimiser)
             return optimiser
 
+        n = (data[0] if isinstance(data, tuple) else data).shape[0]
+        size, passes = self._plan(n)
+        options: dict[str, Any] = {} if w is None else {"sample_weight": w}
+        if validation is not None:
+            options |= {"validation": validation, "patience": int(self.n_iter_no_change)}
         # back and forth between the precisions, the weights stay the same to the bit
-        self.objective_.float()
+        objective.float()
         try:
-            self.history_ = fit(
-                self.objective_,
-                s,
-                epochs=epochs,
-                batch_size=min(self.batch_size, s.shape[0]),
+            history = fit(
+                objective,
+                data,
+                epochs=passes if epochs is None else epochs,
+                batch_size=size,
                 lr=self.lr,
                 optimizer=adam,
                 # constant, so that one epoch of fit is one partial_fit
@@ -126,15 +195,27 @@ class NetworkEstimator(BaseEstimator):
                 anneal=anneal,
                 device=self.device,
                 seed=self._seed(),
-                progress=False,
+                progress=bool(self.verbose),
+                **options,
             )
         finally:
-            self.objective_.double()
-        after = made[0].state_dict()
-        for moments in after["state"].values():
+            objective.double()
+        self._optimiser = made[0].state_dict()
+        for moments in self._optimiser["state"].values():
             # a pickle from a machine with a GPU can be opened on one without
             moments.update({name: value.cpu() for name, value in moments.items()})
-        return after
+        return history
+
+    def _plan(self, n: int) -> tuple[int, int]:
+        """Batch size and epochs for N samples."""
+        if self.batch_size == "auto":
+            # of about the same size, so that no small one makes a step of its own
+            size = -(-n // max(1, round(n / min(max(32, n // 50), 1024))))
+        else:
+            size = min(n, int(self.batch_size))
+        steps = -(-n // size)
+        auto = min(max(10, self._steps // steps), 100)
+        return size, auto if self.epochs == "auto" else int(self.epochs)
 
     def _seed(self) -> int:
         return int(self._random_state.randint(np.iinfo(np.int32).max))
@@ -152,10 +233,50 @@ class NetworkEstimator(BaseEstimator):
         kinds: dict[str, Any] = {"dtype": FLOATS, "accept_sparse": "csr"}
         return validate_data(self, X, reset=reset, **kinds)
 
+    def _weighed(
+        self, X: Any, sample_weight: ArrayLike | None, reset: bool = True
+    ) -> tuple[Table, Weights]:
+        """The same with weights; what has none is left out, as if it had not been given."""
+        x = self._table(X, reset)
+        if sample_weight is None:
+            return x, None
+        w = check_weights(sample_weight, x.shape[0])
+        return x[w > 0], w[w > 0]
+
+    def _inside(self, X: Any) -> Table:
+        """Samples to transform, with a warning if they are far from all that were seen."""
+        x = self._table(X, reset=False)
+        self._warn_outside(*_extremes(x))
+        return x
+
+    def _warn_outside(self, low: np.ndarray, high: np.ndarray, columns: Any = ...) -> None:
+        least, most = self.data_min_[columns], self.data_max_[columns]
+        # and a hair for what was rounded
+        reach = REACH * (most - least) + 1e-6 * np.maximum(np.abs(least), np.abs(most))
+        outside = np.flatnonzero((low < least - reach) | (high > most + reach))
+        if not len(outside):
+            return
+        names = getattr(self, "feature_names_in_", np.arange(len(self.data_min_)))[columns]
+        first = outside[0]
+        named = ", ".join(repr(name) for name in names[outside[:5]].tolist())
+        more = f" and {len(outside) - 5} more" if len(outside) > 5 else ""
+        warnings.warn(
+            f"columns {named}{more} have values outside the range seen in fit, by more than "
+            f"{REACH} times its width: {names[first]!s} was from {least[first]:.4g} to "
+            f"{most[first]:.4g} and is now from {low[first]:.4g} to {high[first]:.4g}; what the "
+            "network makes of them is a guess",
+            UserWarning,
+            stacklevel=4,
+        )
+
     def _scaled(self, x: Table) -> Table:
         """What the network sees of samples (N, m), in float64."""
         x = x.astype(np.float64)
         return x if self.scaler_ is None else self.scaler_.transform(x, copy=False)
+
+    def _unscaled(self, s: np.ndarray) -> np.ndarray:
+        """In the units of the data what the network gave, (N, m)."""
+        return s if self.scaler_ is None else self.scaler_.inverse_transform(s)
 
     def _applied(self, function: Callable[[Tensor], Tensor], x: Table) -> np.ndarray:
         """A part of the model applied to samples (N, m), a few thousand at a time."""
@@ -165,6 +286,18 @@ class NetworkEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = not self.scale
         return tags
+
+
+def rows(values: Any, chosen: Rows) -> Any:
+    """Rows of a table or of weights; None for all of them."""
+    return values if values is None or chosen is None else values[chosen]
+
+
+def held_out(n: int, share: float, random: RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """N samples divided at random, both in order: most of them, and a share held out, 1 or more."""
+    order = random.permutation(n)
+    count = min(max(1, round(share * n)), n - 1)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def make_objective(
@@ -207,16 +340,18 @@ def make_objective(
 def hidden_layers(sizes: Any) -> tuple[int, ...]:
     """Sizes of hidden layers, from one number or a sequence of them."""
     try:
-        given: tuple[Any, ...] | None = (sizes,) if np.isscalar(sizes) else tuple(sizes)
-        whole = tuple(int(size) for size in given)
-    except (TypeError, ValueError, OverflowError):
-        given, whole = None, ()
-    if whole != given or any(size < 1 for size in whole):
+        given: tuple[Any, ...] = (sizes,) if np.isscalar(sizes) else tuple(sizes)
+        return tuple(whole("hidden_layer_sizes", size) for size in given)
+    except (TypeError, ValueError):
         raise ValueError(
             f"got hidden_layer_sizes={sizes!r}, expected whole numbers, each 1 or more, like "
             "(64,); () for none"
-        )
-    return whole
+        ) from None
+
+
+def code_units(n_components: Any, m: int) -> int:
+    """Units of the code for m features; None: a quarter of them, rounded up."""
+    return -(-m // 4) if n_components is None else whole("n_components", n_components)
 
 
 def unit_interval(x: Table, output: str, scale: bool) -> Table:
@@ -257,3 +392,30 @@ def _plain(params: dict[str, Any] | None) -> dict[str, Any]:
                 "value: modules and functions would carry weights from one clone to the next"
             )
     return options
+
+
+def _whole_or_auto(name: str, value: Any, least: int) -> None:
+    if not (isinstance(value, str) and value == "auto"):
+        try:
+            whole(name, value, least)
+        except ValueError as error:
+            raise ValueError(f"{error}, or 'auto'") from None
+
+
+def _check_device(device: Any) -> None:
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"got device={device!r}, expected one that is there, such as 'cpu', or None: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def _extremes(x: Table) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest value of each column, (m,), float64."""
+    both = x.min(axis=0), x.max(axis=0)
+    low, high = ((e.toarray().ravel() if sparse.issparse(e) else e) for e in both)
+    return low.astype(np.float64), high.astype(np.float64)

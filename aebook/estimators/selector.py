@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import numbers
 import warnings
+from typing import Literal
 
 import numpy as np
 from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from aebook import variants
-from aebook.estimators.network import NetworkEstimator, Samples, hidden_layers
+from aebook.core import Autoencoder, Objective
+from aebook.estimators.network import (
+    FLOATS,
+    NetworkEstimator,
+    Samples,
+    hidden_layers,
+    rows,
+)
 from aebook.training.temperature import annealing
 
 __all__ = ["ConcreteFeatureSelector"]
@@ -43,9 +54,13 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
     scale
         As in :class:`AutoencoderTransformer`. Without, features of small variance are not missed.
     epochs
-        Passes over the data, in which the temperature falls from 10 to 0.01. Few steps in all leave
-        nodes undecided.
-    batch_size, lr, random_state, device
+        Passes over the data, in which the temperature falls from 10 to 0.01, all of them; in a
+        quarter as many the decoder then goes on alone, with the features as they are selected.
+        Few steps in all leave nodes undecided. ``"auto"``: as in :class:`AutoencoderTransformer`.
+    early_stopping, validation_fraction, n_iter_no_change
+        As in :class:`AutoencoderTransformer`, for the decoder alone: what a temperature that still
+        falls will settle on is not known before.
+    batch_size, lr, verbose, random_state, device
         As in :class:`AutoencoderTransformer`.
 
     Attributes
@@ -54,8 +69,8 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         Mask of the selected features, (m,).
     confidence_
         Mean over nodes of the largest probability, from 1/m to 1.
-    objective_, history_, scaler_, n_features_in_, feature_names_in_
-        As in :class:`AutoencoderTransformer`.
+    objective_, history_, scaler_, data_min_, data_max_, n_features_in_, feature_names_in_
+        As in :class:`AutoencoderTransformer`; the history is that of the selection.
 
     Warns
     -----
@@ -69,9 +84,13 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         *,
         hidden_layer_sizes: tuple[int, ...] = (64,),
         scale: bool = True,
-        epochs: int = 200,
-        batch_size: int = 32,
+        epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
         lr: float = 1e-2,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        verbose: int = False,
         random_state: int | RandomState | None = None,
         device: str | None = None,
     ) -> None:
@@ -81,22 +100,37 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.verbose = verbose
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: Samples, y: None = None) -> ConcreteFeatureSelector:
-        """Train on samples (N, m) and match nodes with features."""
-        x = self._table(X, reset=True)
-        k = self._count(x.shape[1])
-        hidden = hidden_layers(self.hidden_layer_sizes)
-        self._begin(x, lambda m: variants.concrete((m, *hidden, k), output=None))
-        self._train(self._scaled(x), self.epochs, anneal=annealing())
+    def fit(
+        self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> ConcreteFeatureSelector:
+        """Train on samples (N, m), match nodes with features, and train the decoder on with these.
 
-        selector = self.objective_.model.encoder
-        log_p = selector.logits.detach().log_softmax(1).numpy()
-        _, features = linear_sum_assignment(log_p, maximize=True)
-        self.support_ = np.isin(np.arange(x.shape[1]), features)
-        self.confidence_ = selector.confidence
+        ``sample_weight`` as in :meth:`AutoencoderTransformer.fit`.
+        """
+        self._start()
+        x, w = self._weighed(X, sample_weight)
+        k, hidden = self._count(x.shape[1]), hidden_layers(self.hidden_layer_sizes)
+        self._begin(x, w, lambda m: variants.concrete((m, *hidden, k), output=None))
+        s, (seen, held) = self._scaled(x), self._split(x.shape[0])
+        s, w, rest = rows(s, seen), rows(w, seen), None if held is None else s[held]
+        self.history_ = self._fit(self.objective_, s, w, anneal=annealing())
+
+        model = self.objective_.model
+        log_p = model.encoder.logits.detach().log_softmax(1).numpy()
+        _, self._features = linear_sum_assignment(log_p, maximize=True)
+        self.support_ = np.isin(np.arange(x.shape[1]), self._features)
+        self.confidence_ = model.encoder.confidence
+        imputation = Objective(Autoencoder(nn.Identity(), model.decoder))
+        pairs = [None if part is None else (part[:, self._features], part) for part in (s, rest)]
+        passes = -(-len(self.history_) // 4)
+        self._fit(imputation, pairs[0], w, epochs=passes, validation=pairs[1])
         if self.confidence_ < 0.9:
             warnings.warn(
                 f"the selector ended with a confidence of {self.confidence_:.3f}, expected 0.9 or "
@@ -105,6 +139,28 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
                 stacklevel=2,
             )
         return self
+
+    def inverse_transform(self, X: Samples) -> np.ndarray:
+        """Samples (N, m), in the unit of the data, of which only those features (N, k) are known.
+
+        The others are imputed by the decoder; those given come back as they were. Warns as
+        :meth:`AutoencoderTransformer.transform` does.
+        """
+        check_is_fitted(self, "support_")
+        given = check_array(X, dtype=FLOATS, accept_sparse=not self.scale, input_name="features")
+        given = given.toarray() if sparse.issparse(given) else given
+        chosen = np.flatnonzero(self.support_)
+        if given.shape[1] != len(chosen):
+            raise ValueError(
+                f"got {given.shape[1]} features, expected the {len(chosen)} that transform returns"
+            )
+        self._warn_outside(given.min(axis=0), given.max(axis=0), chosen)
+        x = np.zeros((len(given), len(self.support_)))
+        x[:, chosen] = given
+        z = self._scaled(x)[:, self._features]
+        x = self._unscaled(self._applied(self.objective_.model.decode, z)).astype(given.dtype)
+        x[:, chosen] = given
+        return x
 
     def _count(self, m: int) -> int:
         k = 0.5 if self.n_features_to_select is None else self.n_features_to_select

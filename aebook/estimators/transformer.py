@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 
-from aebook._internal.checks import check_arguments
 from aebook.core import Objective
 from aebook.estimators.network import (
     FLOATS,
     NetworkEstimator,
     Samples,
+    code_units,
     hidden_layers,
     make_objective,
     unit_interval,
@@ -38,7 +38,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     Parameters
     ----------
     n_components
-        Code units p, 1 or more.
+        Code units p, 1 or more. None: a quarter of the features, rounded up. (All of them, as None
+        means to PCA, could be copied, and nothing would be learnt.)
     hidden_layer_sizes
         Units of the encoder's hidden layers; the decoder mirrors them. ``()``: none.
     variant
@@ -61,11 +62,23 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Whether to shift and scale each feature to mean 0 and variance 1 before all else. Without,
         features of large variance dominate the loss, and training fails on large numbers.
     epochs
-        Passes of ``fit`` over the data, 0 or more.
+        Passes of ``fit`` over the data, 0 or more, or fewer where it stops early. ``"auto"``: as
+        many as make 2,000 steps, from 10 to 100.
     batch_size
         Samples a step; all of them if there are fewer. The last batch of an epoch may be smaller.
+        ``"auto"``: a fiftieth of the samples, from 32 to 1,024.
     lr
         Learning rate of Adam.
+    early_stopping
+        Whether to hold out a share of the samples, stop when the loss on them has not fallen for
+        ``n_iter_no_change`` epochs, and return to the weights with which it was lowest. ``"auto"``:
+        with 100 samples or more.
+    validation_fraction
+        The share held out, above 0 and below 1; one sample at least.
+    n_iter_no_change
+        Epochs of patience, 1 or more.
+    verbose
+        Whether to show progress: True, or any number above 0.
     random_state
         Seed of the weights, the order of samples and the noise; None draws it from NumPy.
     device
@@ -79,13 +92,23 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         The :class:`aebook.History` of the last call of ``fit`` or ``partial_fit``.
     scaler_
         The ``sklearn.preprocessing.StandardScaler``, or None.
+    data_min_, data_max_
+        The range of each column in training, (m,).
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
+
+    Notes
+    -----
+    Rate, epochs and early stopping were compared by the errors on held-out samples of three tables
+    of some hundred samples, wines, tumours and diabetes, with three seeds
+    (``tools/choose_estimator_defaults.py``). With a rate of 0.003 and early stopping an error is
+    above the lowest that any setting reached by 5 % on average and 7 % at most; without it by 18 %
+    and 21 % after 200 epochs, 7 % and 8 % after 100.
     """
 
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | None = 2,
         *,
         hidden_layer_sizes: tuple[int, ...] = (64,),
         variant: str = "plain",
@@ -93,9 +116,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         activation: str | None = None,
         output: str = "linear",
         scale: bool = True,
-        epochs: int = 100,
-        batch_size: int = 32,
+        epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
         lr: float = 3e-3,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        verbose: int = False,
         random_state: int | RandomState | None = None,
         device: str | None = None,
     ) -> None:
@@ -109,35 +136,55 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.verbose = verbose
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: Samples, y: None = None) -> AutoencoderTransformer:
-        """Build the networks and train them on samples (N, m), N at least 1."""
-        x = self._table(X, reset=True)
+    def fit(
+        self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> AutoencoderTransformer:
+        """Build the networks and train them on samples (N, m), N at least 1.
+
+        ``sample_weight`` (N,), 0 or more, says how much each sample counts: in the scaling and, as
+        a weighted mean, in the loss. What has the weight 0 is left out.
+        """
+        self._start()
+        x, w = self._weighed(X, sample_weight)
         x = unit_interval(x, self.output, self.scale)
-        self._begin(x, self._objective)
-        self._optimiser = self._train(self._scaled(x), self.epochs)
+        self._begin(x, w, self._objective)
+        self._train(self._scaled(x), w)
         return self
 
-    def partial_fit(self, X: Samples, y: None = None) -> AutoencoderTransformer:
+    def partial_fit(
+        self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
+    ) -> AutoencoderTransformer:
         """Pass once over more samples (N, m); the first call builds the networks.
 
         Weights and the optimiser's moments go on from where they were, also after ``fit``. The
         scaling is that of the first call, whose samples should be typical.
         """
         first = not hasattr(self, "objective_")
-        x = self._table(X, reset=first)
+        self._start(first)
+        x, w = self._weighed(X, sample_weight, reset=first)
         x = unit_interval(x, self.output, self.scale)
         if first:
-            self._begin(x, self._objective)
-            self._optimiser = None
-        self._optimiser = self._train(self._scaled(x), 1, state=self._optimiser)
+            self._begin(x, w, self._objective)
+        self._pass(x, w)
         return self
 
     def transform(self, X: Samples) -> np.ndarray:
-        """Codes (N, p) of samples (N, m)."""
-        x = self._table(X, reset=False)
+        """Codes (N, p) of samples (N, m).
+
+        Warns, once a call, of columns with a value outside the range seen in training by more than
+        five times its width, as another unit or a code for what is missing is. Samples of the same
+        kind seldom are: with 20 columns and 1,000 new samples, none of 300 calls warned where
+        columns are Gaussian; with exponential ones 5 % did after 20 samples of training and none
+        after 100. A column that never changed in training must not change.
+        """
+        x = self._inside(X)
         return self._applied(self.objective_.model.encode, self._scaled(x)).astype(x.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
@@ -150,8 +197,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 "transform returns"
             )
         x = self._applied(self.objective_.model.decode, z.astype(np.float64))
-        x = x if self.scaler_ is None else self.scaler_.inverse_transform(x)
-        return x.astype(z.dtype)
+        return self._unscaled(x).astype(z.dtype)
 
     def score(self, X: Samples, y: None = None) -> float:
         r"""Explained variance :math:`1 - \sum \|x - x'\|^2 / \sum \|x - \bar x\|^2`, at most 1.
@@ -159,16 +205,15 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Of scaled features, which weigh alike; of samples (N, m) that are not all the same, N at
         least 2. A perfect copy has 1, the mean of the samples 0: see :func:`aebook.metrics.fvu`.
         """
-        s = self._scaled(self._table(X, reset=False))
+        s = self._scaled(self._inside(X))
         x = self._applied(self.objective_.model.reconstruct, s)
         s = s.toarray() if sparse.issparse(s) else s
         return 1 - fvu(torch.from_numpy(x), torch.from_numpy(s))
 
     def _objective(self, m: int) -> Objective:
-        check_arguments(n_components=self.n_components)
         return make_objective(
             self.variant,
-            (m, *hidden_layers(self.hidden_layer_sizes), int(self.n_components)),
+            (m, *hidden_layers(self.hidden_layer_sizes), code_units(self.n_components, m)),
             variant_params=self.variant_params,
             activation=self.activation,
             output=self.output,

@@ -12,8 +12,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import numbers
+import types
+import typing
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -103,6 +105,10 @@ def build(node: Any, parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
                 f"its {path} is a {cls}, a class of which aebook knows only the name: make one "
                 f"with the arguments that it had, and give {{{path!r}: {cls.split('.')[-1]}(...)}}"
             )
+        # by its name alone, since a class may have moved to another module
+        given = parametrize.type_before_parametrizations(parts[path]).__name__
+        if given != cls.split(".")[-1]:
+            raise ValueError(f"got a {given} as the part {path!r}, expected a {cls}")
     try:
         with torch.device("meta"):
             return _build(node, "", {}, parts)
@@ -177,6 +183,7 @@ def _build(
     # an argument such as device could ask for memory that no tensor in the file accounts for
     if surplus := arguments.keys() - _names(cls):
         raise _Unknown(f"it gives {sorted(surplus)!r:.100} to {node['kind']}, which takes no such")
+    _check_types(cls, arguments)
     if cls in _CONTAINERS:
         children = {
             name: _build(child, _join(path, name), built, parts)
@@ -252,6 +259,38 @@ def _names(cls: type[nn.Module]) -> set[str]:
         names -= {"mode", "proj_size"}
         names |= {nn.LSTM: {"proj_size"}, nn.RNN: {"nonlinearity"}}.get(cls, set())
     return names
+
+
+def _check_types(cls: type[nn.Module], arguments: Mapping[str, Any]) -> None:
+    """Refuse what is not of the type that a constructor states, which PyTorch's take all the same.
+
+    No number is NaN, and none that counts something is below zero.
+    """
+    stated = typing.get_type_hints((nn.RNNBase if issubclass(cls, nn.RNNBase) else cls).__init__)
+    for name, value in arguments.items():
+        counts = [n for n in (value if isinstance(value, tuple) else (value,)) if type(n) is int]
+        below = "dim" not in name and any(n < 0 for n in counts) and stated.get(name) is not float
+        if below or not _is_a(value, stated.get(name, Any)):
+            raise ValueError(f"got {name}={value!r:.100} for a {cls.__name__}")
+
+
+def _is_a(value: Any, stated: Any) -> bool:
+    origin, inner = typing.get_origin(stated), typing.get_args(stated)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_a(value, one) for one in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return (
+            isinstance(value, tuple) and len(value) == len(inner) and all(map(_is_a, value, inner))
+        )
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return isinstance(value, tuple) and all(_is_a(one, inner[0]) for one in value)
+    if stated is float:
+        return isinstance(value, int | float) and type(value) is not bool and value == value
+    if stated in (int, bool, str, type(None)):
+        return type(value) is stated
+    return True
 
 
 def _arguments(module: Any, cls: type[nn.Module]) -> dict[str, Any]:

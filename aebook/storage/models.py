@@ -13,20 +13,19 @@ it, the description of :mod:`aebook.storage.architecture`, and the SHA-256 of th
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from aebook._internal.files import replace
+from aebook._internal import sealed
+from aebook._internal.contract import checked
+from aebook._internal.devices import named
 from aebook.core import Objective
 from aebook.storage import architecture
 
@@ -35,10 +34,8 @@ __all__ = ["load", "save"]
 #: Raised by one whenever files come to be written that the version before would misread.
 FORMAT = 1
 
-# stands for the checksum in what the checksum is of
-_BLANK = "0" * 64
 
-
+@checked
 def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a model to a file, whole or not at all.
 
@@ -58,8 +55,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If it is an :class:`aebook.Objective`, or would not come back the same: a hook on a layer,
-        for instance, is code.
+        If it is an :class:`aebook.Objective`, has weights that are not finite, or would not come
+        back the same: a hook on a layer, for instance, is code.
     OSError
         If the file cannot be written. What was there before is untouched.
     """
@@ -78,21 +75,11 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
             )
         if tensor.is_complex():
             raise ValueError(f"got {name} of type {tensor.dtype}, expected real numbers")
-    # clones, so that views of a common storage are none
-    found = {name: t.detach().cpu().clone().contiguous() for name, t in found.items()}
-    metadata = {
-        "sha256": _BLANK,
-        "format": FORMAT,
-        "aebook": _version(),
-        "model": description,
-    }
-    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
-    content = safetensors.torch.save(found, {"aebook": text})
-    digest = hashlib.sha256(content).hexdigest()
-    content = content.replace(_BLANK.encode(), digest.encode(), 1)
-    replace(path, lambda file: file.write(content))
+    _check_finite(found, found)
+    sealed.write(path, "model", FORMAT, description, found)
 
 
+@checked
 def load(
     path: str | os.PathLike[str],
     parts: Mapping[str, nn.Module] | None = None,
@@ -122,20 +109,24 @@ def load(
     ------
     ValueError
         If the file is truncated, altered, of a newer version or of another program, asks for
-        anything but known layers, or holds tensors that do not fit them.
+        anything but known layers, or holds tensors that do not fit them, or values that no model
+        has, such as NaN; and if a part is of another class than the one that was saved.
     OSError
         If there is no such file, or it cannot be read.
     """
-    metadata, found = _read(Path(path))
+    device = named(device)
+    content = Path(path).read_bytes()
+    description, found, theirs = sealed.read(path, "model", FORMAT, content, "get it again")
     parts = {} if parts is None else dict(parts)
     for part in parts.values():
         if isinstance(part, nn.Module):
             part.to(device)
     try:
-        model = architecture.build(metadata.get("model"), parts)
+        model = architecture.build(description, parts)
         _check_match(architecture.tensors(model), found)
+        _check_finite(architecture.tensors(model), found)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be loaded: {error}{_written_by(metadata)}") from error
+        raise ValueError(f"{path} cannot be loaded: {error}{_written_by(theirs)}") from error
     for module in model.modules():
         own = chain(module.parameters(recurse=False), module.buffers(recurse=False))
         if any(tensor.is_meta for tensor in own):
@@ -143,6 +134,10 @@ def load(
     # data, and not the parameter itself: a part of one's own may hold it twice
     for name, tensor in architecture.tensors(model).items():
         tensor.data = found[name].to(device)
+    try:
+        _check_settings(model)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be loaded: {error}{_written_by(theirs)}") from error
     return model.eval()
 
 
@@ -173,53 +168,29 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Metadata and tensors of a file that is what it was when it was written."""
-    content = path.read_bytes()
-    try:
-        # checks that the tensors fill the file exactly, before there is memory for any
-        found = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        text = header.get("__metadata__", {}).get("aebook")
-    except Exception as error:
-        pickled = " It may be a pickle, which can run code and is never opened."
-        raise ValueError(
-            f"{path} is no safetensors file, or is truncated or altered: get it again."
-            + (pickled if content[:2] == b"PK" or content[:1] == b"\x80" else "")
-        ) from error
-    if text is None:
-        raise ValueError(
-            f"{path} is a safetensors file, but not one that aebook wrote: build the model and "
-            "use safetensors.torch.load_model"
-        )
-    try:
-        metadata = json.loads(text)
-        digest, version = metadata["sha256"], metadata["format"]
-        if not isinstance(version, int) or version < 1 or not isinstance(metadata["aebook"], str):
-            raise ValueError("a format is a number from 1, a version is text")
-    except Exception as error:
-        raise ValueError(f"{path} has metadata that are not aebook's: get it again") from error
-    if version > FORMAT:
-        raise ValueError(
-            f"{path} has the format {version}, and this version reads up to {FORMAT}: "
-            f"update aebook{_written_by(metadata)}"
-        )
-    blank = content.replace(str(digest).encode(), _BLANK.encode(), 1)
-    if hashlib.sha256(blank).hexdigest() != digest:
-        raise ValueError(f"{path} was altered after it was written: get it again")
-    return metadata, found
-
-
-def _written_by(metadata: Mapping[str, Any]) -> str:
-    theirs, ours = metadata["aebook"], _version()
+def _written_by(theirs: str) -> str:
+    ours = sealed.version()
     return "" if theirs == ours else f" (written by aebook {theirs:.20}, this is {ours})"
 
 
-def _version() -> str:
-    # not known yet when this module is imported
-    from aebook import __version__
+def _check_finite(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not finite, and NaN anywhere; a buffer may hold infinity."""
+    for name, tensor in expected.items():
+        learnt = isinstance(tensor, nn.Parameter)
+        if not (found[name].isfinite() if learnt else ~found[name].isnan()).all():
+            raise ValueError(f"{name} has values that are not finite, expected finite ones")
 
-    return __version__
+
+def _check_settings(model: nn.Module) -> None:
+    """Refuse settings, which lie in buffers, that no constructor would have put there."""
+    for name, part in model.named_modules():
+        module: Any = part
+        if getattr(module, "settings", ()) and hasattr(module, "arguments"):
+            with torch.device("meta"):
+                try:
+                    type(module)(**module.arguments())
+                except ValueError as error:
+                    raise ValueError(f"{name or 'the model'} makes no sense: {error}") from error
 
 
 def _check_match(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aebook._internal.checks import need
+from aebook._internal.contract import checked
 from aebook._internal.files import replace
 from aebook.bottlenecks import TopK
 from aebook.core import Autoencoder
@@ -27,6 +28,7 @@ __all__ = ["export"]
 TOLERANCE = 1e-5
 
 
+@checked
 def export(
     model: Autoencoder,
     x: Tensor,
@@ -62,13 +64,11 @@ def export(
     onnx, onnxruntime, _ = (
         need(name, name, "onnx") for name in ("onnx", "onnxruntime", "onnxscript")
     )
-    if not isinstance(model, Autoencoder):
-        raise ValueError(f"got a {type(model).__name__}, expected an Autoencoder")
     types = {t.dtype for t in (*model.parameters(), x) if t.is_floating_point()}
-    if not types <= {torch.float32, torch.float64} or not len(x):
+    if not types <= {torch.float32, torch.float64} or x.dim() == 0 or not len(x):
         raise ValueError(
-            f"got types {sorted(map(str, types))} and {len(x)} messages, expected float32 or "
-            "float64 and at least one: convert the model and the messages"
+            f"got types {sorted(map(str, types))} and messages of {tuple(x.shape)}, expected "
+            "float32 or float64 and at least one: convert the model and the messages"
         )
     plain = copy.deepcopy(model).cpu().eval()
     _unrolled(plain)
@@ -146,8 +146,8 @@ def _export(network: nn.Module, taken: Tensor, names: tuple[str, str]) -> bytes:
     except Exception as error:
         # what the exporter raises for an operation that it does not know may be anything
         raise ValueError(
-            f"the network from {names[0]} to {names[1]} cannot be written as ONNX: a layer has no "
-            f"counterpart there ({str(error).strip().splitlines()[0]:.300})"
+            f"got a network from {names[0]} to {names[1]} that cannot be written as ONNX, expected "
+            f"layers with a counterpart there ({str(error).strip().splitlines()[0]:.300})"
         ) from error
     finally:
         logging.disable(disabled)

@@ -14,13 +14,15 @@ away. Above about ten dimensions read it as a lower bound, and look how it moves
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+import torch
 from sklearn.neighbors import NearestNeighbors
 
-from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
+from aebook.data import Data, messages
 
 __all__ = ["IntrinsicDimension", "maximum_likelihood", "two_nn"]
 
@@ -36,7 +38,8 @@ class IntrinsicDimension(NamedTuple):
     """Points that it is from, without repetitions."""
 
 
-def two_nn(x: ArrayLike) -> IntrinsicDimension:
+@checked
+def two_nn(x: Data) -> IntrinsicDimension:
     r"""Dimension from two neighbours, :math:`\hat d = n / \sum_i \log(r_{i2} / r_{i1})`.
 
     The maximum of the likelihood of the ratios :math:`μ_i = r_{i2} / r_{i1}` (Facco et al. 2017,
@@ -53,7 +56,8 @@ def two_nn(x: ArrayLike) -> IntrinsicDimension:
     return maximum_likelihood(x, 2)
 
 
-def maximum_likelihood(x: ArrayLike, k: int = 10) -> IntrinsicDimension:
+@checked
+def maximum_likelihood(x: Data, k: int = 10) -> IntrinsicDimension:
     r"""Dimension from k neighbours, :math:`\hat d = n(k-1) / \sum_i\sum_{j<k} \log(r_{ik}/r_{ij})`.
 
     For one point this is the estimate of Levina & Bickel 2004. Of those of several points one
@@ -63,9 +67,9 @@ def maximum_likelihood(x: ArrayLike, k: int = 10) -> IntrinsicDimension:
     Parameters
     ----------
     x
-        Points (n, ...), finite; each is flattened. Repeated ones count once: a repetition is at
-        distance 0, which no density gives. Distances are Euclidean, so the unit of each coordinate
-        counts, but a common factor or a rotation does not.
+        Points (n, ...), whatever :func:`aebook.fit` takes; each is flattened. Repeated ones count
+        once: a repetition is at distance 0, which no density gives. Distances are Euclidean, so the
+        unit of each coordinate counts, but a common factor or a rotation does not.
     k
         Neighbours of each point, from 2 to the number of distinct points less 1.
 
@@ -117,20 +121,9 @@ def maximum_likelihood(x: ArrayLike, k: int = 10) -> IntrinsicDimension:
     return IntrinsicDimension(float(dimension), float(standard_error), n)
 
 
-def _points(x: Any) -> np.ndarray:
+def _points(data: Data) -> np.ndarray:
     """Distinct points in float64, (n, m), about their mean, with entries up to 1 in size."""
-    x = as_array(x)
-    if x.ndim < 2 or not x.size or x.dtype.kind not in "fiub":
-        raise ValueError(
-            f"got points of shape {x.shape} and dtype {x.dtype}, expected numbers of shape "
-            "(n, ...): one point a row"
-        )
-    x = x.reshape(len(x), -1).astype(np.float64)
-    if not np.isfinite(x).all():
-        raise ValueError(
-            "got points with NaN or infinite entries, expected finite ones: "
-            "clean the data or fill what is missing first"
-        )
-    x = np.unique(x, axis=0)
+    points = messages(data, dtype=torch.float64, device=torch.device("cpu")).flatten(1)
+    x = np.unique(points.double().numpy(), axis=0)
     x -= x.mean(0)
     return x / (np.abs(x).max() or 1.0)

@@ -11,15 +11,19 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import whole
+from aebook._internal.checks import number, tensors, whole
+from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass, layers
+from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers
+from aebook.data import Data, Form, gathered, like
 from aebook.distances import bernoulli, squared_error
+from aebook.inference import evaluating
 from aebook.penalties import kl_to_prior
 
 __all__ = [
@@ -35,7 +39,8 @@ __all__ = [
 ]
 
 
-def elbo(objective: Objective, x: Tensor, samples: int = 1, *, seed: int = 0) -> Tensor:
+@checked
+def elbo(objective: Objective, x: Data, samples: int = 1, *, seed: int = 0) -> Any:
     r"""Evidence lower bound :math:`E_{q(z|x)}[\log p(x|z)] - D_{KL}(q(z|x) \| p(z))` in nats.
 
     The first term is a mean over codes drawn from q, the second is exact. β, corruption and other
@@ -48,7 +53,9 @@ def elbo(objective: Objective, x: Tensor, samples: int = 1, *, seed: int = 0) ->
         What :func:`aebook.variants.variational` made, or any objective with a
         :class:`aebook.bottlenecks.Gaussian` bottleneck and a likelihood as its distance.
     x
-        Messages, (B, ...); for the Bernoulli likelihood of zeros and ones.
+        Messages, (B, ...), whatever :func:`aebook.fit` takes; for the Bernoulli likelihood of zeros
+        and ones. Where there are targets, it is they that have the likelihood. All are in memory at
+        once.
     samples
         Codes drawn for each message, 1 or more.
     seed
@@ -56,24 +63,26 @@ def elbo(objective: Objective, x: Tensor, samples: int = 1, *, seed: int = 0) ->
 
     Returns
     -------
-    Tensor
-        One value a message, (B,).
+    Tensor, ndarray or series
+        One value a message, (B,), of the kind that the messages came in.
 
     Raises
     ------
     ValueError
         If the code has no posterior, or the distance is no likelihood of such messages.
     """
-    with posterior_of(objective, x, samples, seed) as posterior:
+    messages, target = _with_target(objective, x)
+    with posterior_of(objective, messages, samples, seed, target) as posterior:
         total = -posterior.kl()
-        for _, distance in draws(objective, posterior, x, samples, chunk=2048):
+        for _, distance in draws(objective, posterior, target, samples, chunk=2048):
             total = total - distance.sum(0) / samples
-    return total
+    return _as_given(x, total)
 
 
+@checked
 def importance_weighted_bound(
-    objective: Objective, x: Tensor, samples: int = 1000, *, chunk: int = 2048, seed: int = 0
-) -> Tensor:
+    objective: Objective, x: Data, samples: int = 1000, *, chunk: int = 2048, seed: int = 0
+) -> Any:
     r"""The bound :math:`\log \frac1K \sum_{k=1}^K w_k` on :math:`\log p(x)` in nats.
 
     Its expectation rises with K and tends to :math:`\log p(x)`; for K = 1 it is that of the
@@ -91,12 +100,13 @@ def importance_weighted_bound(
 
     Returns
     -------
-    Tensor
-        One value a message, (B,).
+    Tensor, ndarray or series
+        One value a message, (B,), of the kind that the messages came in.
     """
     chunk = whole("chunk", chunk)
-    with posterior_of(objective, x, samples, seed) as posterior:
-        return weighted_bound(objective, posterior, x, samples, chunk)
+    messages, target = _with_target(objective, x)
+    with posterior_of(objective, messages, samples, seed, target) as posterior:
+        return _as_given(x, weighted_bound(objective, posterior, target, samples, chunk))
 
 
 class ImportanceWeighted(nn.Module):
@@ -116,6 +126,7 @@ class ImportanceWeighted(nn.Module):
         K, 1 or more: codes drawn for each message in each step.
     """
 
+    @checked
     def __init__(self, objective: Objective, samples: int = 5) -> None:
         super().__init__()
         _check(objective, samples)
@@ -128,10 +139,18 @@ class ImportanceWeighted(nn.Module):
         self.objective, self.samples = objective, int(samples)
         self.divergence = divergences[0]
 
-    def forward(self, x: Tensor, target: Tensor | None = None) -> Loss:
+    def forward(
+        self, x: Tensor, target: Tensor | None = None, weight: Tensor | None = None
+    ) -> Loss:
         """The loss of a batch: ``"bound"``, negative, and the penalties other than the KL."""
         objective, model = self.objective, self.objective.model
         target = x if target is None else target
+        tensors(x=x, target=target)
+        if target.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"got targets of shape {tuple(target.shape)} for messages of {tuple(x.shape)}, "
+                "expected one each"
+            )
         corrupted = objective.corrupted(x)
         activations = layers(model.encoder, corrupted)
         posterior = model.bottleneck.posterior(activations[-1])
@@ -139,11 +158,12 @@ class ImportanceWeighted(nn.Module):
         reconstruction, distance = _decoded(objective, z, target)
 
         weights = objective.weight(self.divergence) * posterior.log_ratio(z) - distance
-        terms = {"bound": math.log(self.samples) - weights.logsumexp(0).mean()}
+        # the constant is a sample's as well, but there is no need to weigh what has mean 1
+        terms = {"bound": math.log(self.samples) - averaged(weights.logsumexp(0), weight)}
         seen = Pass(model, x, corrupted, activations, z[0], reconstruction[: len(x)])
         for name, penalty in objective.penalties.items():
             if name != self.divergence:
-                terms[name] = (objective.weight(name) * penalty(seen)).mean()
+                terms[name] = averaged(objective.weight(name) * penalty(seen), weight)
         return Loss(torch.stack(list(terms.values())).sum(), terms)
 
     def extra_repr(self) -> str:
@@ -151,6 +171,7 @@ class ImportanceWeighted(nn.Module):
         return f"samples={self.samples}"
 
 
+@checked
 def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None) -> Tensor:
     r"""Means :math:`D_θ(z)` of p(x|z) for n codes drawn from the prior, :math:`z \sim N(0, I)`.
 
@@ -178,10 +199,11 @@ def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None)
         )
     weight = next(model.decoder.parameters())
     # drawn where the generator is, so that every device sees the same codes
-    z = torch.randn(n, *shape, dtype=weight.dtype, generator=generator)
+    z = torch.randn(whole("n", n), *shape, dtype=weight.dtype, generator=generator)
     return model.decode(z.to(weight.device))
 
 
+@checked
 def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Tensor:
     r"""Decode the straight line between two codes, :math:`D_θ((1 - t)\, E(a) + t\, E(b))`.
 
@@ -211,7 +233,8 @@ def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Ten
     return decoded.unflatten(0, (len(a), steps))
 
 
-def active_units(model: Autoencoder, x: Tensor, threshold: float = 0.01) -> int:
+@checked
+def active_units(model: Autoencoder, x: Data, threshold: float = 0.01) -> int:
     r"""How many units of the code have :math:`\mathrm{Var}_x(μ_j(x))` above a threshold.
 
     A unit that has collapsed onto the prior has the same mean for every message (Burda, Grosse &
@@ -222,43 +245,49 @@ def active_units(model: Autoencoder, x: Tensor, threshold: float = 0.01) -> int:
     model
         An autoencoder with a :class:`aebook.bottlenecks.Gaussian` bottleneck.
     x
-        Messages, (N, ...), two or more.
+        Messages, (N, ...), two or more, whatever :func:`aebook.fit` takes.
     threshold
         Smallest variance over the messages of a unit that counts; the prior's variance is 1.
     """
     _check_bottleneck(model)
+    number("threshold", threshold, least=0)
+    messages, _ = gathered(x, **Form.of(model)._asdict())
+    if len(messages) < 2:
+        raise ValueError(f"got {len(messages)} messages, expected two or more")
     with torch.no_grad():
-        mean = model.bottleneck.posterior(model.encoder(x)).mean
+        mean = model.bottleneck.posterior(model.encoder(messages)).mean
     return int((mean.var(0) > threshold).sum())
 
 
 @contextlib.contextmanager
-def posterior_of(objective: Objective, x: Tensor, samples: int, seed: int) -> Iterator[Posterior]:
+def posterior_of(
+    objective: Objective, x: Tensor, samples: int, seed: int, target: Tensor | None = None
+) -> Iterator[Posterior]:
     """The posterior of a batch, and evaluation mode, seed and no gradients while it is used.
 
     Parameters
     ----------
     objective, x, samples, seed
         As in :func:`elbo`; what makes no sense together is refused here.
+    target
+        What has the likelihood, (B, ...); the default is ``x``.
     """
+    target = x if target is None else target
     _check(objective, samples)
+    seed = whole("seed", seed, least=0)
     if not x.isfinite().all():
-        raise ValueError("the messages have NaN or infinite values; expected finite ones")
-    if objective.distance is bernoulli and not ((x == 0) | (x == 1)).all():
+        raise ValueError("got messages with NaN or infinite values, expected finite ones")
+    if objective.distance is bernoulli and not ((target == 0) | (target == 1)).all():
         raise ValueError(
             "got messages with values other than 0 and 1 for the Bernoulli distance, expected "
             "binary ones: for any others it is no likelihood. Use (x > 0.5).float() or "
             "torch.bernoulli(x), or train with distances.Gaussian"
         )
-    was = objective.training
-    objective.eval()
-    try:
-        with torch.no_grad(), seeded(seed, x.device):
-            yield objective.model.bottleneck.posterior(objective.model.encoder(x))
-    finally:
-        objective.train(was)
+    with evaluating(objective), torch.no_grad(), seeded(seed, x.device):
+        yield objective.model.bottleneck.posterior(objective.model.encoder(x))
 
 
+@checked
 def draws(
     objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -283,6 +312,7 @@ def draws(
         yield z, torch.cat([_decoded(objective, *piece)[1] for piece in pieces], dim=1)
 
 
+@checked
 def weighted_bound(
     objective: Objective, posterior: Posterior, x: Tensor, samples: int, chunk: int
 ) -> Tensor:
@@ -298,6 +328,15 @@ def weighted_bound(
         weights = posterior.log_ratio(z) - distance
         total = torch.logaddexp(total, weights.logsumexp(0))
     return total - math.log(samples)
+
+
+def _with_target(objective: Objective, x: Data) -> tuple[Tensor, Tensor]:
+    messages, target = gathered(x, **Form.of(objective)._asdict())
+    return messages, messages if target is None else target
+
+
+def _as_given(x: Data, values: Tensor) -> Any:
+    return like(x, values.to(x.device) if isinstance(x, Tensor) else values)
 
 
 def _decoded(objective: Objective, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,23 +17,24 @@ float64.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from aebook._internal.checks import number
+from aebook._internal.checks import number, rows, whole
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder
+from aebook.data import Data, Form, like, vectors
+from aebook.inference import in_pieces
 from aebook.theory.linear import affine, principal_components
 
 __all__ = ["LinearDenoiser", "Mixture", "linear_denoiser", "linear_denoising_loss", "score"]
 
-# up to this many dimensions differences are formed one by one, which keeps every digit
-_FEW = 8
 
-
-def score(model: Autoencoder, x: Tensor, sigma: float) -> Tensor:
+@checked
+def score(model: Autoencoder, x: Data, sigma: float) -> Any:
     r"""Score of the noisy data that a denoiser estimates, :math:`(r(x) - x) / σ^2`.
 
     For a model trained with ``corruptions.gaussian(sigma)`` and the squared error it estimates
@@ -45,17 +46,27 @@ def score(model: Autoencoder, x: Tensor, sigma: float) -> Tensor:
     model
         The denoiser r, in evaluation mode.
     x
-        Where to estimate it, (B, ...), in the unit of the messages.
+        Where to estimate it, (B, ...), in the unit of the messages, whatever :func:`aebook.fit`
+        takes.
     sigma
         Standard deviation of the noise in training, above 0.
 
     Returns
     -------
-    Tensor
-        (B, ...), one over the unit of the messages.
+    Tensor, ndarray or table
+        (B, ...), one over the unit of the messages, of the kind that these came in.
     """
     number("sigma", sigma)
-    return (model.reconstruct(x) - x) / sigma**2
+
+    def found(x: Tensor) -> Tensor:
+        return (model.reconstruct(x) - x) / sigma**2
+
+    if isinstance(x, Tensor):
+        form = Form.of(model)
+        form.take(x, 2)
+        # all at once, and differentiable in x
+        return found(form.move(x)).to(x.device)
+    return like(x, in_pieces(model, x, 2048, found), "x")
 
 
 class Mixture:
@@ -75,6 +86,7 @@ class Mixture:
         :math:`w_k`, (K,), 0 or more; they are scaled to sum to 1. The default gives all the same.
     """
 
+    @checked
     def __init__(
         self, means: ArrayLike, scale: ArrayLike = 0.0, weights: ArrayLike | None = None
     ) -> None:
@@ -101,10 +113,12 @@ class Mixture:
         if not ((self.scale >= 0) & self.scale.isfinite()).all():
             raise ValueError("got a scale that is negative or not finite, expected 0 or more")
 
+    @checked
     def log_density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
         r"""Logarithm of the density of the noisy messages, :math:`\log p_σ(x)`, in nats: (B,)."""
         return self._joint(x, sigma).logsumexp(1).to(x.dtype)
 
+    @checked
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         r"""The best denoiser, :math:`\sum_k γ_k (σ^2μ_k + s_k^2\tilde x) / (σ^2+s_k^2)`.
 
@@ -124,11 +138,16 @@ class Mixture:
         kept = posterior @ (1 - share)
         return (posterior @ (share[:, None] * self.means) + kept[:, None] * x).to(x.dtype)
 
+    @checked
     def score(self, x: Tensor, sigma: float = 0.0) -> Tensor:
         r"""The score :math:`\nabla \log p_σ(x) = \sum_k γ_k (μ_k - x) / (s_k^2 + σ^2)`, (B, m)."""
         posterior = self._joint(x, sigma).softmax(1) / (self.scale**2 + sigma**2)
-        return (posterior @ self.means - posterior.sum(1, keepdim=True) * x).to(x.dtype)
+        # about a centre, since far from the origin two large numbers would cancel
+        centre = self.means.mean(0)
+        away = posterior.sum(1, keepdim=True) * (x - centre)
+        return (posterior @ (self.means - centre) - away).to(x.dtype)
 
+    @checked
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Messages drawn from p, (count, m), in float64.
 
@@ -139,7 +158,9 @@ class Mixture:
         generator
             Where the randomness comes from; the default is PyTorch's own.
         """
-        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        chosen = torch.multinomial(
+            self.weights, whole("count", count), replacement=True, generator=generator
+        )
         size = count, self.means.shape[1]
         noise = torch.randn(size, dtype=torch.float64, generator=generator)
         return self.means[chosen] + self.scale[chosen, None] * noise
@@ -147,23 +168,18 @@ class Mixture:
     def _joint(self, x: Tensor, sigma: float) -> Tensor:
         r"""Logarithms of :math:`w_k N(x; μ_k, (s_k^2 + σ^2) I)`, (B, K)."""
         width = self.means.shape[1]
-        if x.dim() != 2 or x.shape[1] != width:
-            raise ValueError(f"got messages of shape {tuple(x.shape)}, expected (B, {width})")
-        variance = self.scale**2 + sigma**2
-        if not (sigma >= 0 and math.isfinite(sigma) and (variance > 0).all()):
+        _check_messages(x, width)
+        variance = self.scale**2 + number("sigma", sigma, least=0) ** 2
+        if not (variance > 0).all():
             raise ValueError(
                 f"got sigma={sigma} and a smallest scale of {float(self.scale.min())}, expected "
                 "one of them above 0: points have no density"
             )
-        x = x.double()
-        if width <= _FEW:
-            squared = (x[:, None] - self.means).square().sum(2)
-        else:
-            centre = self.means.mean(0)
-            x, means = x - centre, self.means - centre
-            squared = x.square().sum(1, keepdim=True) + means.square().sum(1) - 2 * x @ means.T
+        # from differences: a product of matrices would be three times as fast, and in the squares
+        # that it needs large numbers cancel
+        apart = torch.cdist(x.double(), self.means, compute_mode="donot_use_mm_for_euclid_dist")
         constant = self.weights.log() - width / 2 * (2 * math.pi * variance).log()
-        return constant - squared / (2 * variance)
+        return constant - apart.square() / (2 * variance)
 
 
 class LinearDenoiser(NamedTuple):
@@ -176,10 +192,12 @@ class LinearDenoiser(NamedTuple):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Reconstructions Wx + b of messages (B, m), in the dtype of ``x``."""
+        _check_messages(x, len(self.matrix))
         return x @ self.matrix.to(x).T + self.offset.to(x)
 
 
-def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearDenoiser:
+@checked
+def linear_denoiser(x: Data, sigma: float, p: int | None = None) -> LinearDenoiser:
     r"""The best linear denoiser, :math:`W = Σ(Σ + σ^2 I)^{-1}` and :math:`b = (I - W)μ`.
 
     It has the data's principal components :math:`u_i` as eigenvectors and shrinks each by
@@ -190,14 +208,13 @@ def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearD
     Parameters
     ----------
     x
-        Clean messages, (n, m), finite.
+        Clean messages, (n, m), whatever :func:`aebook.fit` takes.
     sigma
         Standard deviation of the noise, 0 or more, in the unit of the messages.
     p
         Code units; the default has no bottleneck.
     """
-    if sigma != 0:
-        number("sigma", sigma)
+    number("sigma", sigma, least=0)
     mean, components, variances = principal_components(x, p)
     # a direction in which the data do not vary is not passed on, noise or not
     shrink = torch.where(variances > 0, variances / (variances + sigma**2), 0)
@@ -205,7 +222,8 @@ def linear_denoiser(x: ArrayLike, sigma: float, p: int | None = None) -> LinearD
     return LinearDenoiser(matrix, mean - matrix @ mean)
 
 
-def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
+@checked
+def linear_denoising_loss(model: Autoencoder, x: Data, sigma: float) -> float:
     r"""Expected loss of a linear denoiser, :math:`E\|x - Wx - b\|^2 + σ^2\|W\|_F^2`.
 
     This is :math:`E_x E_ε\|x - r(x + σε)\|^2` for r(x) = Wx + b, exactly; no noise is drawn. The
@@ -216,7 +234,7 @@ def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
     model
         An autoencoder of linear layers.
     x
-        Clean messages, (n, m).
+        Clean messages, (n, m), whatever :func:`aebook.fit` takes.
     sigma
         Standard deviation of the noise, 0 or more.
 
@@ -225,8 +243,14 @@ def linear_denoising_loss(model: Autoencoder, x: Tensor, sigma: float) -> float:
     ValueError
         If the model is not affine.
     """
-    if sigma != 0:
-        number("sigma", sigma)
-    matrix, offset = affine(model, x.shape[1])
-    residual = x.double().cpu() @ (matrix.T - torch.eye(len(matrix))) + offset
+    number("sigma", sigma, least=0)
+    clean = vectors(x)
+    matrix, offset = affine(model, clean.shape[1])
+    residual = clean @ (matrix.T - torch.eye(len(matrix))) + offset
     return float(residual.square().sum(1).mean() + sigma**2 * matrix.square().sum())
+
+
+def _check_messages(x: Tensor, width: int) -> None:
+    rows(x, width)
+    if not x.isfinite().all():
+        raise ValueError("got messages with NaN or infinite values, expected finite ones")

@@ -10,6 +10,8 @@ import json
 from importlib import resources
 from typing import Any, NamedTuple
 
+from aebook._internal.contract import checked
+
 __all__ = ["Record", "recorded"]
 
 
@@ -31,6 +33,7 @@ class Record(NamedTuple):
     rows: list[dict[str, Any]]
 
 
+@checked
 def recorded(name: str) -> Record:
     """The record of a benchmark.
 

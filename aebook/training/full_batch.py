@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 import warnings
 
@@ -11,14 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
-from aebook.data import Data, InMemory, batched
+from aebook._internal.contract import checked
+from aebook._internal.devices import chosen, moved
+from aebook._internal.modes import at_rest, train
+from aebook.core import check_objective
+from aebook.data import Data, gathered
 from aebook.training.history import History, Mean
 
 __all__ = ["lbfgs"]
 
 
+@checked
 def lbfgs(
-    objective: nn.Module, data: Data, *, iterations: int = 2000, tolerance: float = 1e-9
+    objective: nn.Module,
+    data: Data,
+    *,
+    iterations: int = 2000,
+    tolerance: float = 1e-9,
+    device: str | torch.device | None = None,
 ) -> History:
     """Minimise a deterministic objective with L-BFGS on all data at once (Liu & Nocedal 1989).
 
@@ -30,11 +39,14 @@ def lbfgs(
     objective
         What to minimise, in place; anything random in it is refused.
     data
-        A tensor or array (N, ...), or a pair ``(x, target)``.
+        Whatever :func:`aebook.fit` takes; all of it is in memory at once.
     iterations
         At most so many.
     tolerance
         Stop when 20 iterations lower the loss by no more than this fraction of it.
+    device
+        As in :func:`aebook.fit`: the default is a GPU if there is one that computes in the type of
+        the weights. Afterwards the objective is back where it came from.
 
     Returns
     -------
@@ -46,15 +58,24 @@ def lbfgs(
     UserWarning
         If the iterations ran out first.
     """
+    check_objective(objective)
     check_arguments(iterations=iterations, tolerance=tolerance)
     parameters = [p for p in objective.parameters() if p.requires_grad]
-    kind = {"dtype": parameters[0].dtype, "device": parameters[0].device}
-    whole = batched(data, None, shuffle=False, default=sys.maxsize, **kind)
-    if not isinstance(whole, InMemory):
-        raise ValueError("got a Dataset or DataLoader, expected tensors: L-BFGS needs all at once")
-    ((x, target),) = whole
+    if not parameters:
+        raise ValueError("got an objective with no parameter to train, expected one or more")
+    dtype = parameters[0].dtype
+    with moved(objective, chosen(device, dtype)):
+        x, target = gathered(data, dtype=dtype, device=parameters[0].device)
+        # a copy, in case a network works in place
+        x = x.clone(memory_format=torch.contiguous_format)
+        return _minimise(objective, x, target, int(iterations), tolerance)
 
-    objective.train()
+
+def _minimise(
+    objective: nn.Module, x: Tensor, target: Tensor | None, iterations: int, tolerance: float
+) -> History:
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    train(objective, at_rest(objective))
     optimiser = torch.optim.LBFGS(
         parameters,
         history_size=50,
@@ -90,7 +111,7 @@ def lbfgs(
             warnings.warn(
                 f"L-BFGS stopped after {iterations} iterations, before the loss, now {after:.10g}, "
                 f"fell by less than {tolerance} of it: allow more iterations or a higher tolerance",
-                stacklevel=2,
+                stacklevel=3,
             )
     finally:
         optimiser.zero_grad()

@@ -12,10 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.data import DataLoader
 
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective
+from aebook.data import Data, Form, batched
 from aebook.distances import squared_error
+from aebook.inference import evaluating, in_pieces
 from aebook.networks import Chain
 from aebook.training.history import History
 from aebook.training.loop import fit
@@ -23,7 +27,8 @@ from aebook.training.loop import fit
 __all__ = ["layerwise"]
 
 
-def layerwise(objective: Objective, data: Tensor, *, epochs: int, **options: Any) -> list[History]:
+@checked
+def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) -> list[History]:
     r"""Train the layers of an objective in pairs, outermost first, in place (Bengio et al. 2007).
 
     Encoder layer k is trained together with the decoder layer that mirrors it and then left alone.
@@ -37,11 +42,14 @@ def layerwise(objective: Objective, data: Tensor, *, epochs: int, **options: Any
     objective
         What :func:`aebook.variants.plain` made, or another with two mirrored chains of layers.
     data
-        Messages, (N, ...).
+        Messages, whatever :func:`aebook.fit` takes. Targets are what the outermost pair has to
+        reconstruct; the inner ones have the codes below.
     epochs
         Passes over the data for each pair.
     **options
-        More for :func:`aebook.fit`: ``lr``, ``batch_size``, ``schedule``, ``seed`` and so on.
+        More for :func:`aebook.fit`: ``lr``, ``batch_size``, ``schedule``, ``seed`` and so on. The
+        codes of ``validation`` are the validation data of the inner pairs, and they have the batch
+        size of a ``DataLoader``. A ``checkpoint`` is refused: each pair is a run of its own.
 
     Returns
     -------
@@ -53,7 +61,10 @@ def layerwise(objective: Objective, data: Tensor, *, epochs: int, **options: Any
     ValueError
         If encoder and decoder are not chains of as many layers, or a pair does not fit.
     """
+    if "checkpoint" in options:
+        raise ValueError("got a checkpoint, expected none: each pair is a run of its own")
     model = objective.model
+    _check_data(objective, data)
     up, down = model.encoder, model.decoder
     if not (isinstance(up, Chain) and isinstance(down, Chain) and len(up) == len(down)):
         raise ValueError(
@@ -67,15 +78,39 @@ def layerwise(objective: Objective, data: Tensor, *, epochs: int, **options: Any
             objective.corruption,
             objective.distance if k == 0 else squared_error,
         )
-        with torch.no_grad():
-            probe = pair.model(data[:1].to(next(pair.parameters())))
-        if probe.shape != data[:1].shape:
-            raise ValueError(
-                f"the decoder's layer for encoder layer {k + 1} returns {tuple(probe.shape[1:])}, "
-                f"expected the {tuple(data.shape[1:])} that went in: mirror the encoder"
-            )
+        _check_mirrored(up, pair, data, k)
         histories.append(fit(pair, data, epochs=epochs, **options))
-        with torch.no_grad():
-            data = torch.cat([pair.model.encode(part) for part in data.split(1024)])
+        if isinstance(data, DataLoader):
+            options["batch_size"] = data.batch_size
+        data = in_pieces(pair, data, 1024, pair.model.encode)
+        if options.get("validation") is not None:
+            held_out = options["validation"]
+            options["validation"] = in_pieces(pair, held_out, 1024, pair.model.encode)
     objective.eval()
     return histories
+
+
+def _check_data(objective: Objective, data: Data) -> None:
+    """Let the network refuse what does not fit it."""
+    form: Any = Form.of(objective)._asdict()
+    one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
+    with evaluating(objective), torch.no_grad():
+        objective.model.encoder(next(iter(one))[0][:1])
+
+
+def _check_mirrored(encoder: Chain, pair: Objective, data: Data, k: int) -> None:
+    form: Any = Form.of(pair)._asdict()
+    one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
+    x, target, *_ = next(iter(one))
+    with evaluating(encoder), evaluating(pair), torch.no_grad():
+        if k == 0:
+            # a chain says what it expected, a single layer does not
+            encoder(x[:1])
+        probe = pair.model(x[:1])
+    expected = (x if target is None else target).shape
+    if probe.shape[1:] != expected[1:]:
+        raise ValueError(
+            f"got a decoder whose layer for encoder layer {k + 1} returns "
+            f"{tuple(probe.shape[1:])}, expected the {tuple(expected[1:])} that went in: mirror "
+            "the encoder"
+        )

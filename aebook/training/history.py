@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from aebook._internal.checks import shown
 from aebook.core import Loss
 from aebook.processes import gather
 
@@ -23,7 +24,9 @@ class History:
     terms
         Mean of ``"loss"`` and of each of its terms over the epoch, measured while training.
     validation_terms
-        The same on the validation data at the end of the epoch; empty if there were none.
+        The same on the validation data at the end of the epoch; empty if there were none. With
+        ``patience`` and ``anneal`` it is measured under the final settings, else under those of
+        the epoch.
     learning_rate
         The rate of the last step of the epoch.
     seconds
@@ -101,6 +104,10 @@ class Mean:
 
     def add(self, loss: Loss, samples: int) -> None:
         """Add the loss of a batch of so many samples."""
+        if not hasattr(loss, "total"):
+            raise ValueError(
+                f"got {shown('loss', loss)}, expected an objective that gives an aebook.Loss"
+            )
         if loss.total.is_cpu:
             # read at once: kept, the small numbers would lie between the large blocks that a step
             # frees, and the next step not fit in there

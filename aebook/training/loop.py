@@ -8,21 +8,33 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
-from torch import nn
+from scipy.sparse import issparse
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from aebook import processes
 from aebook._internal.checks import check_arguments
-from aebook._internal.randomness import seeded
-from aebook.core import Loss
-from aebook.data import Data, InMemory, Loaded, batched
+from aebook._internal.contract import checked, taken
+from aebook._internal.devices import chosen
+from aebook._internal.files import locked, replaceable
+from aebook._internal.modes import at_rest, train
+from aebook._internal.randomness import kept, seeded
+from aebook.core import Loss, check_objective, check_weighable, settings
+from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
+from aebook.inference import evaluating
+from aebook.networks import Standardised
 from aebook.training.checkpoints import Resumable
+from aebook.training.fingerprint import fingerprint
 from aebook.training.history import History, Mean
+from aebook.training.reach import warn_beyond_reach
 from aebook.training.schedules import Schedule, constant, one_cycle
 
 __all__ = ["evaluate", "fit"]
@@ -31,6 +43,7 @@ Trained = TypeVar("Trained", bound=nn.Module)
 
 
 @processes.together()
+@checked
 def fit(
     objective: Trained,
     data: Data,
@@ -38,6 +51,7 @@ def fit(
     epochs: int,
     batch_size: int | None = None,
     validation: Data | None = None,
+    sample_weight: Any | None = None,
     lr: float = 1e-2,
     optimizer: Callable[..., Optimizer] = torch.optim.Adam,
     schedule: Schedule | None = None,
@@ -49,13 +63,19 @@ def fit(
     device: str | torch.device | None = None,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
+    callback: Callable[[Trained, History], bool | None] | None = None,
     progress: bool | None = None,
 ) -> History:
     r"""Minimise an objective: :math:`\min_{θ,φ} E_x E_T[d(x, x')] + Σ_i λ_i Ω_i`.
 
     Afterwards the objective is in evaluation mode and back on the device that it came from. The
-    same call with the same seed gives the same weights on the same machine, and PyTorch's global
-    random state is left as it was.
+    same call with the same seed gives the same weights on the same machine, in any thread, and
+    PyTorch's global random state is left as it was. Runs in several threads take turns, since that
+    state is the whole process's: what a thread draws from it outside of this package while another
+    trains would disturb both.
+
+    Parts that stand in evaluation mode and of which no parameter is trained stay in that mode: the
+    running statistics and the dropout of a frozen encoder rest.
 
     Started by ``torchrun``, in every process, the same call trains in all of them together: each
     takes a part of every batch and draws noise of its own, gradients are those of the whole batch,
@@ -67,19 +87,32 @@ def fit(
         What to minimise, in place. A module around an objective that returns a ``Loss`` too, such
         as :class:`aebook.theory.likelihood.ImportanceWeighted`, will do.
     data
-        Messages: a tensor or array (N, ...), a pair ``(x, target)`` of these, a ``Dataset`` or a
-        ``DataLoader`` of either. Floating point is converted to the type of the weights. Of a
-        memory-mapped array only the batch at hand is read, so it may be larger than memory, as may
-        an ``IterableDataset``. In several processes a ``DataLoader`` needs a
-        ``DistributedSampler``; the other forms are divided here.
+        Messages: a tensor or array (N, ...), a table of numbers, a sparse matrix, a pair
+        ``(x, target)`` of these, which is a tuple, a ``Dataset`` or a ``DataLoader`` of either.
+        Floating point is converted to the type of the weights. Of an array that is read in parts
+        (memory-mapped, or of h5py or zarr) only the batch at hand is read, so it may be larger
+        than memory, as may an ``IterableDataset``. In several processes a ``DataLoader`` needs a
+        ``DistributedSampler``; the other forms are divided here. :func:`aebook.data.batched` has
+        all of it.
     epochs
         Passes over the data, 0 or more.
     batch_size
-        Samples a step, in all processes together, at most N; the default is 64, or N if that is
-        less. The last batch of an epoch may be smaller and counts for as many samples as it has.
+        Samples a step, in all processes together; more than N are N. The default is 64. The last
+        batch of an epoch may be smaller and counts for as many samples as it has. Where batches are
+        normalised (``nn.BatchNorm1d``) one of a single sample has no variance and joins the one
+        before.
     validation
         Data, in any of the same forms, on which to report the loss after each epoch, in evaluation
-        mode and always with the same noise.
+        mode and always with the same noise. Its samples count alike.
+    sample_weight
+        What each sample counts, (N,), finite, 0 or more and not all 0: the loss is
+        :math:`\sum_n w_n d_n / \sum_n w_n`. That of a batch of B is
+        :math:`\frac1B \sum_n w_n d_n / \bar w`, with the mean weight of the data and not of the
+        batch, so that its gradient is right on average. Whole numbers do, with all data in a
+        batch, what as many copies of the samples would; a common factor does nothing. Penalties
+        that have one value a sample count likewise; those of weights do not, and statistics of a
+        batch (a mean activity, a fitted σ) count each sample once. Not with a ``Dataset`` or a
+        ``DataLoader``.
     lr
         Learning rate, above 0; with a schedule, its largest value.
     optimizer
@@ -91,12 +124,16 @@ def fit(
         one_cycle, or constant for a stream, whose end nobody knows.
     anneal
         Called as ``anneal(objective, t)`` before each step, to set weights, temperatures and
-        the like: ``lambda o, t: o.set_weight("kl", min(1, 5 * t))``.
+        the like: ``lambda o, t: o.set_weight("kl", min(1, 5 * t))``. What it sets
+        (:func:`aebook.core.settings`) is a function of t alone; t = 1 gives the final settings.
     clip
         Largest norm of the gradient; longer ones are scaled down to it.
     patience
         Stop when the validation loss has not fallen for this many epochs, and restore the weights
-        of the best epoch (also when the epochs run out first). Needs ``validation``.
+        of the best epoch (also when the epochs run out first). Needs ``validation``. With
+        ``anneal`` the validation loss is that under the final settings, so that epochs can be
+        compared, and no run stops while its settings still move. Settings stay as they are when
+        weights are restored.
     precision
         ``torch.bfloat16`` or ``torch.float16`` for mixed precision; weights keep their type.
     compile
@@ -111,7 +148,14 @@ def fit(
         A file, replaced after each epoch. If it exists the run goes on from there and ends with
         the same weights, to the bit, as one that was never interrupted (unless a ``DataLoader``
         draws from a generator of its own, which is not stored). One path belongs to one run, with
-        one number of processes.
+        one number of processes: another one is refused by naming what differs in the objective,
+        its settings or frozen weights, the data or any argument, functions with their code and what
+        they close over. Of data that are read in parts and of loaders only kind and size are known.
+        It is a safetensors file with a checksum, and nothing in it runs.
+    callback
+        Called as ``callback(objective, history)`` after each epoch, with the objective in
+        evaluation mode and the history so far; random numbers that it draws are not missed in
+        training. It returns nothing, or True to stop the run after this epoch.
     progress
         Whether to show a progress bar; the default is to do so at a terminal and in Jupyter.
 
@@ -126,6 +170,14 @@ def fit(
         If an argument or the data is not as described.
     FloatingPointError
         If a term of the loss stops being finite; the message names it and the epoch.
+    KeyboardInterrupt
+        On Ctrl-C. Whatever ends a run early has the epochs so far as its attribute ``history``, and
+        with ``patience`` the objective then has the weights of the best of them.
+
+    Warns
+    -----
+    UserWarning
+        If targets lie where the decoder cannot go: below 0, for one that ends in a sigmoid, say.
 
     Notes
     -----
@@ -149,15 +201,19 @@ def fit(
     clip = None if clip is None else float(clip)
     patience = None if patience is None else int(patience)
     if patience is not None and validation is None:
-        raise ValueError("got patience without validation data, which it watches: give both")
+        raise ValueError("got patience alone, expected validation data too, which it watches")
+    check_objective(objective)
     parameters = [p for p in objective.parameters() if p.requires_grad]
     if not parameters:
-        raise ValueError("got an objective with no parameter to train")
+        raise ValueError("got an objective with no parameter to train, expected one or more")
 
     members = processes.members()
-    home, device, dtype = parameters[0].device, _device(device), parameters[0].dtype
+    home, dtype = parameters[0].device, parameters[0].dtype
+    device = chosen(device, dtype)
     kind = {"dtype": dtype, "device": device}
-    batches = batched(data, batch_size, shuffle=True, default=64, **kind)
+    if sample_weight is not None:
+        check_weighable(objective)
+    batches = batched(data, batch_size, shuffle=True, default=64, weights=sample_weight, **kind)
     held_out = None
     if validation is not None:
         held_out = batched(validation, None, shuffle=False, default=1024, **kind)
@@ -165,9 +221,11 @@ def fit(
     if schedule is None:
         schedule = constant if steps is None else one_cycle
 
+    path, resting = None if checkpoint is None else Path(checkpoint), at_rest(objective)
     noise = processes.stream_seed(seed, members.rank)
-    with _on(objective, device, home), seeded(noise, device):
+    with _alone(path), _on(objective, device, home), seeded(noise, device):
         optimiser = _make(optimizer, parameters, lr, device)
+        taken("what schedule gave", schedule(0.0), float)
         # float16 has too few exponents for gradients; they are scaled up and back down
         scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         run = objective
@@ -175,85 +233,129 @@ def fit(
             run = DistributedDataParallel(objective)
         if compile:
             run = _compiled(run)
-        settings = {
-            "samples": batches.samples,
-            "batch_size": batches.batch_size,
-            "lr": lr,
-            "optimizer": type(optimiser).__name__,
-            "schedule": _name(schedule),
-            "clip": clip,
-            "patience": patience,
-            "precision": str(precision),
-            "seed": seed,
-            "device": device.type,
-        }
-        if schedule is not constant or anneal is not None:
-            # these depend on the fraction of training done, so more epochs are another run
-            settings["epochs"] = epochs
-        if members.size > 1:
-            settings["processes"] = members.size
-        state = Resumable(objective, optimiser, scaler, device, patience, checkpoint, settings)
-        history = state.resume()
+        made_with = {}
+        if path is not None:
+            made_with = fingerprint(
+                samples=batches.samples,
+                batch_size=batches.batch_size,
+                objective=objective,
+                lr=lr,
+                optimizer=_options(optimiser),
+                schedule=schedule,
+                anneal=anneal,
+                clip=clip,
+                patience=patience,
+                precision=precision,
+                compile=compile,
+                seed=seed,
+                device=device.type,
+                processes=members.size,
+                # where these depend on the fraction of training done, more epochs are another run
+                epochs=None if schedule is constant and anneal is None else epochs,
+                data=_contents(batches),
+                validation=_contents(held_out),
+            )
+        state = Resumable(objective, optimiser, scaler, device, patience, path, made_with)
+        if (found := state.load()) is not None:
+            done = len(found["history"]["seconds"])
+            if done > epochs:
+                raise ValueError(
+                    f"got epochs={epochs}, but the checkpoint {path} has {done} already: ask for "
+                    "as many or more, or give another path"
+                )
+            if anneal is not None:
+                # to what the settings were at the last step
+                anneal(objective, found["t"])
+            state.resume(found)
+        history = state.history
         # gradients that the caller left behind are not this run's
         optimiser.zero_grad()
 
-        with _bar(progress if members.rank == 0 else False, epochs, len(history)) as bar:
-            for epoch in range(len(history), epochs):
-                if state.exhausted():
-                    break
-                started = time.perf_counter()
-                objective.train()
-                batches.key = processes.stream_seed(seed, epoch + 1)
-                mean = Mean(epoch)
-                for step, (x, target) in enumerate(batches):
-                    t = (epoch + (step / steps if steps else 0)) / epochs
-                    for group in optimiser.param_groups:
-                        group["lr"] = group["initial_lr"] * float(schedule(t))
-                    if anneal is not None:
-                        anneal(objective, t)
+        try:
+            with _bar(progress if members.rank == 0 else False, epochs, len(history)) as bar:
+                looked = members.rank > 0
+                for epoch in range(len(history), epochs):
+                    if state.exhausted():
+                        break
+                    started = time.perf_counter()
+                    train(objective, resting)
+                    batches.key = processes.stream_seed(seed, epoch + 1)
+                    mean = Mean(epoch)
+                    for step, (x, *others) in enumerate(_whole(batches, objective)):
+                        if not looked:
+                            looked = warn_beyond_reach(
+                                objective, batches, x, others[0], stacklevel=5
+                            )
+                        t = (epoch + (step / steps if steps else 0)) / epochs
+                        for group in optimiser.param_groups:
+                            group["lr"] = group["initial_lr"] * float(schedule(t))
+                        if anneal is not None:
+                            anneal(objective, t)
+                        state.t = t
 
-                    with _autocast(device, precision), processes.shared_batch():
-                        loss = run(x, target)
-                    total = loss.total
-                    if members.size > 1:
-                        total = total * processes.weight(len(x), device)
-                    scaler.scale(total).backward()
-                    if clip is not None:
-                        scaler.unscale_(optimiser)
-                        torch.nn.utils.clip_grad_norm_(parameters, clip)
-                    scaler.step(optimiser)
-                    scaler.update()
-                    optimiser.zero_grad()
-                    mean.add(loss, len(x))
+                        with _autocast(device, precision), processes.shared_batch():
+                            loss = run(x, *others)
+                        total = loss.total
+                        if members.size > 1:
+                            total = total * processes.weight(len(x), device)
+                        scaler.scale(total).backward()
+                        if clip is not None:
+                            scaler.unscale_(optimiser)
+                            torch.nn.utils.clip_grad_norm_(parameters, clip)
+                        scaler.step(optimiser)
+                        scaler.update()
+                        optimiser.zero_grad()
+                        mean.add(loss, len(x))
 
-                terms, checked = mean.value(), {}
-                processes.same_buffers(objective)
-                if held_out is not None:
-                    with _autocast(device, precision):
-                        checked = _evaluate(objective, held_out, seed, epoch)
-                rate = optimiser.param_groups[0]["lr"]
-                history.append(terms, checked, rate, time.perf_counter() - started)
-                state.save()
-                bar.set_postfix(loss=f"{terms['loss']:.4g}")
-                bar.update()
+                    terms, watched = mean.value(), {}
+                    processes.same_buffers(objective)
+                    objective.eval()
+                    if held_out is not None:
+                        final = contextlib.nullcontext(False)
+                        if patience is not None and anneal is not None:
+                            final = _final(objective, anneal)
+                        with final as moving, _autocast(device, precision):
+                            watched = _evaluate(objective, held_out, seed, epoch)
+                        state.moving = epoch + 1 if moving else state.moving
+                    rate = optimiser.param_groups[0]["lr"]
+                    history.append(terms, watched, rate, time.perf_counter() - started)
+                    state.save()
+                    bar.set_postfix(loss=f"{terms['loss']:.4g}")
+                    bar.update()
+                    if callback is not None:
+                        with kept(device):
+                            stop = callback(objective, history)
+                        if any(processes.gather(isinstance(stop, bool | np.bool_) and bool(stop))):
+                            break
 
-        if not all(p.isfinite().all() for p in parameters):
-            raise FloatingPointError(
-                "weights are no longer finite after the last step: lower lr, or clip gradients"
-            )
-        state.restore_best()
+            if not all(p.isfinite().all() for p in parameters):
+                raise FloatingPointError(
+                    "weights are no longer finite after the last step: lower lr, or clip gradients"
+                )
+            state.restore_best()
+        except BaseException as error:
+            state.restore_best()
+            error.history = history  # pyright: ignore[reportAttributeAccessIssue]
+            raise
     return history
 
 
+@checked
 def evaluate(
-    objective: nn.Module, data: Data, *, batch_size: int | None = None, seed: int = 0
+    objective: nn.Module,
+    data: Data,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    sample_weight: Any | None = None,
 ) -> dict[str, float]:
     """Mean of the loss and of its terms over a data set, in evaluation mode.
 
     Parameters
     ----------
-    objective, data, batch_size
-        As in :func:`fit`; the default batch is 1024 samples.
+    objective, data, batch_size, sample_weight
+        As in :func:`fit`; the default batch is 1024 samples. It is computed where the objective
+        is, on its device.
     seed
         Seed of the corruption's noise, so that two calls agree.
 
@@ -262,26 +364,104 @@ def evaluate(
     dict
         ``"loss"`` and one entry a term.
     """
-    parameter = next(objective.parameters())
-    kind = {"dtype": parameter.dtype, "device": parameter.device}
-    batches = batched(data, batch_size, shuffle=False, default=1024, **kind)
-    was = objective.training
-    try:
-        return _evaluate(objective, batches, seed, None)
-    finally:
-        objective.train(was)
+    check_objective(objective)
+    check_arguments(seed=seed)
+    if sample_weight is not None:
+        check_weighable(objective)
+    reading: Any = {"shuffle": False, "resident": False, "weights": sample_weight}
+    kind = Form.of(objective)._asdict()
+    batches = batched(data, batch_size, default=1024, **reading, **kind)
+    with evaluating(objective):
+        return _evaluate(objective, batches, int(seed), None)
 
 
 def _evaluate(
     objective: nn.Module, batches: InMemory | Loaded, seed: int, epoch: int | None
 ) -> dict[str, float]:
-    objective.eval()
+    """The means of a loss in evaluation mode, which the objective is in."""
     mean = Mean(epoch)
     # the same noise at every call, and none of it taken from the training's stream
     with torch.no_grad(), seeded(seed, batches.form.device):
-        for x, target in batches:
-            mean.add(objective(x, target), len(x))
+        for x, *others in batches:
+            mean.add(objective(x, *others), len(x))
     return mean.value()
+
+
+@contextlib.contextmanager
+def _final(objective: Any, anneal: Callable[[Any, float], None]) -> Iterator[bool]:
+    """Within it, settings are those at the end of training; whether they are not yet."""
+    before = {name: value.clone() for name, value in settings(objective).items()}
+    anneal(objective, 1.0)
+    now = settings(objective)
+    try:
+        yield any(not torch.equal(value, now[name]) for name, value in before.items())
+    finally:
+        for name, value in before.items():
+            now[name].copy_(value)
+
+
+def _whole(batches: InMemory | Loaded, objective: nn.Module) -> Iterable[Batch]:
+    """Batches that can be normalised: one of a single sample joins the one before.
+
+    Our own layer takes such a batch, and many processes divide theirs before.
+    """
+    kinds = {type(m) for m in objective.modules() if isinstance(m, _BatchNorm) and m.training}
+    alone = processes.members().size == 1
+    return _joined(batches) if kinds - {Standardised} and alone else batches
+
+
+def _joined(batches: Iterable[Batch]) -> Iterator[Batch]:
+    held = None
+    for batch in batches:
+        if held is not None and len(batch[0]) == 1:
+            pairs = zip(held, batch, strict=True)
+            batch = cast(Batch, tuple(b if a is None else torch.cat((a, b)) for a, b in pairs))
+        elif held is not None:
+            yield held
+        held = batch
+    if held is not None:
+        yield held
+
+
+@contextlib.contextmanager
+def _alone(path: Path | None) -> Iterator[None]:
+    """Within it, the first process holds the path, and all go on or none does."""
+    with contextlib.ExitStack() as stack:
+        refused = None
+        if path is not None and processes.members().rank == 0:
+            try:
+                replaceable(path)
+                stack.enter_context(locked(path))
+            except ValueError as error:
+                refused = str(error).replace("got path=", "got checkpoint=")
+        if path is not None and (refused := processes.broadcast(refused)) is not None:
+            raise ValueError(refused)
+        yield
+
+
+def _options(optimiser: Optimizer) -> list[Any]:
+    """What an optimiser is, and what it does with how many parameters."""
+    groups = [
+        {name: value for name, value in group.items() if name != "initial_lr"}
+        | {"params": len(group["params"])}
+        for group in optimiser.param_groups
+    ]
+    return [type(optimiser), *groups]
+
+
+def _contents(batches: InMemory | Loaded | None) -> Any:
+    """What data are: all of it where it is in memory, else of which kind and size."""
+    if isinstance(batches, Loaded):
+        return [type(batches.loader.dataset), batches.samples]
+    if batches is None:
+        return None
+    parts = {"x": batches.x, "target": batches.target, "weight": batches.weight}
+    return {
+        name: part
+        if part is None or isinstance(part, Tensor) or issparse(part)
+        else f"{type(part).__name__} {part.dtype} {tuple(part.shape)}"
+        for name, part in parts.items()
+    }
 
 
 def _compiled(run: nn.Module) -> Callable[..., Loss]:
@@ -302,18 +482,10 @@ def _make(
     # one kernel for all parameters, where there is one
     fused = optimizer in (torch.optim.Adam, torch.optim.AdamW) and device.type in ("cpu", "cuda")
     options: dict[str, Any] = {"fused": True} if fused else {}
-    made = optimizer(parameters, lr=lr, **options)
+    made = taken("what optimizer gave", optimizer(parameters, lr=lr, **options), Optimizer)
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 @contextlib.contextmanager
@@ -359,8 +531,3 @@ def _length(batches: InMemory | Loaded) -> int | None:
         return len(batches)
     except TypeError:
         return None
-
-
-def _name(function: Callable) -> str:
-    # not the repr, whose address is another in the next process
-    return getattr(function, "__qualname__", type(function).__qualname__)

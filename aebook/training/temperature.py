@@ -21,6 +21,7 @@ from typing import Any
 from torch import nn
 
 from aebook._internal.checks import check_arguments, number
+from aebook._internal.contract import checked
 from aebook.concrete import ConcreteSelector
 from aebook.core import Objective
 from aebook.data import Data
@@ -41,9 +42,11 @@ def temperature_at(t: float, start: float = 10.0, end: float = 0.01) -> float:
     start, end
         :math:`τ_0` and :math:`τ_1`, above 0. The defaults are those of the paper.
     """
-    return start * (end / start) ** t
+    number("t", t, least=0, most=1)
+    return _temperature(t, number("start", start), number("end", end))
 
 
+@checked
 def annealing(start: float = 10.0, end: float = 0.01) -> Callable[[nn.Module, float], None]:
     """The schedule :func:`temperature_at`, in the form that :func:`aebook.fit` takes as ``anneal``.
 
@@ -60,6 +63,7 @@ def annealing(start: float = 10.0, end: float = 0.01) -> Callable[[nn.Module, fl
     return partial(_anneal, start=number("start", start), end=number("end", end))
 
 
+@checked
 def fit_until_converged(
     objective: Objective,
     data: Data,
@@ -124,14 +128,18 @@ def fit_until_converged(
         f"the selector ended with a confidence of {selector.confidence:.3f}, expected "
         f"{confidence} or more: allow more attempts or epochs, or raise lr",
         RuntimeWarning,
-        stacklevel=2,
+        stacklevel=3,  # the caller of what is checked
     )
     return histories
 
 
+def _temperature(t: float, start: float, end: float) -> float:
+    return start * (end / start) ** t
+
+
 def _anneal(objective: nn.Module, t: float, start: float, end: float) -> None:
     for selector in _selectors(objective):
-        selector.set_temperature(temperature_at(t, start, end))
+        selector.set_temperature(_temperature(t, start, end))
 
 
 def _selectors(objective: nn.Module) -> list[ConcreteSelector]:

@@ -13,8 +13,8 @@ from aebook.applications.anomaly.scores import (
     negative_log_likelihood,
     reconstruction_error,
     reconstruction_probability,
-    threshold,
 )
+from aebook.metrics import threshold
 
 __all__ = [
     "Decomposition",

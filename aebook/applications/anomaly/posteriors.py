@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from aebook._internal.checks import check_arguments
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
-from aebook.data import Data
+from aebook.data import Data, like
 from aebook.inference import in_pieces
 from aebook.theory.likelihood import draws, posterior_of
 
@@ -34,15 +34,15 @@ def with_posterior(
     seed: int,
     chunk: int,
     score: Callable[[Tensor, Posterior], Tensor],
-) -> Tensor:
-    """The same for a function of messages and posteriors, with the seed set for each piece."""
+) -> Any:
+    """Scores from a function of targets and posteriors, with the seed set for each piece."""
     check_arguments(seed=seed)
 
-    def seeded_score(piece: Tensor) -> Tensor:
-        with posterior_of(objective, piece, samples, seed) as q:
-            return finite(score(piece, Shared(*q)))
+    def seeded_score(piece: Tensor, target: Tensor) -> Tensor:
+        with posterior_of(objective, piece, samples, seed, target) as q:
+            return finite(score(target, Shared(*q)))
 
-    return in_pieces(objective, x, chunk, seeded_score)
+    return like(x, in_pieces(objective, x, chunk, seeded_score, targets=True))
 
 
 def finite(scores: Tensor) -> Tensor:

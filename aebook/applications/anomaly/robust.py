@@ -20,7 +20,6 @@ single entries that are wrong, whole messages, or whole features.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -29,8 +28,9 @@ import torch
 from torch import Tensor
 
 from aebook._internal.checks import check_arguments, number, one_of
+from aebook._internal.contract import checked
 from aebook.core import Objective
-from aebook.data import Data, batched
+from aebook.data import Data, Form, like, messages
 from aebook.inference import in_pieces
 from aebook.training.loop import fit
 
@@ -41,16 +41,17 @@ _few_epochs = partial(fit, epochs=5, progress=False)
 
 
 class Decomposition(NamedTuple):
-    """The two parts of the data, X = L + S, and the way there."""
+    """The two parts of the data, X = L + S, of the kind that X came in, and the way there."""
 
-    L: Tensor
+    L: Any
     """What the autoencoder was trained on, (N, ...)."""
-    S: Tensor
+    S: Any
     """What was left out, (N, ...): exactly zero wherever nothing was."""
     history: list[float]
     r"""After each round, :math:`\frac1N (\sum_n \frac12 \|x_n - s_n - x'_n\|^2 + λ\,Ω(S))`."""
 
 
+@checked
 def soft_threshold(s: Tensor, weight: float) -> Tensor:
     r"""The proximal map of :math:`λ\|\cdot\|_1`, :math:`\mathrm{sign}(s) \max(|s| - λ, 0)`.
 
@@ -65,9 +66,11 @@ def soft_threshold(s: Tensor, weight: float) -> Tensor:
         λ, 0 or more, in the unit of ``s``.
     """
     number("weight", weight, least=0)
+    _check_finite(s)
     return s.sign() * (s.abs() - weight).clamp_min(0)
 
 
+@checked
 def group_soft_threshold(
     s: Tensor, weight: float, *, by: Literal["row", "column"] = "row"
 ) -> Tensor:
@@ -87,11 +90,13 @@ def group_soft_threshold(
         entry of all messages.
     """
     number("weight", weight, least=0)
+    _check_finite(s)
     length = _lengths(s, by)
     # a group of length zero stays zero, and 0 / 0 is no number
     return s * (1 - weight / length.clamp_min(torch.finfo(s.dtype).tiny)).clamp_min(0)
 
 
+@checked
 def decompose(
     objective: Objective,
     x: Data,
@@ -119,7 +124,7 @@ def decompose(
         What to train, in place. Its distance should be :func:`aebook.distances.squared_error`: with
         another the two steps no longer minimise the same thing.
     x
-        Messages, a tensor or array (N, ...), finite.
+        Messages alone, whatever :func:`aebook.fit` takes; all are in memory at once.
     weight
         λ, 0 or more, in the unit of the messages.
     norm
@@ -139,9 +144,8 @@ def decompose(
     check_arguments(rounds=rounds)
     number("weight", weight, least=0)
     one_of("norm", norm, ("l1", "l21", "l21_features"))
-    parameter = next(objective.parameters())
-    kind = {"dtype": parameter.dtype, "device": parameter.device}
-    ((x, _),) = batched(x, None, shuffle=False, default=sys.maxsize, **kind)
+    given = x
+    x = messages(given, **Form.of(objective)._asdict())
     by = "row" if norm == "l21" else "column"
 
     S, history = torch.zeros_like(x), []
@@ -156,7 +160,9 @@ def decompose(
             S = group_soft_threshold(rest, weight, by=by)
             size = _lengths(S, by).sum()
         history.append(float(((rest - S).square().sum() / 2 + weight * size) / len(x)))
-    return Decomposition(x - S, S, history)
+    home = given.device if isinstance(given, Tensor) else x.device
+    L, S = (like(given, part.to(home), "x") for part in (x - S, S))
+    return Decomposition(L, S, history)
 
 
 def _lengths(s: Tensor, by: str) -> Tensor:
@@ -164,3 +170,8 @@ def _lengths(s: Tensor, by: str) -> Tensor:
     one_of("by", by, ("row", "column"))
     dims = tuple(range(1, s.dim())) if by == "row" else (0,)
     return torch.linalg.vector_norm(s, dim=dims, keepdim=True)
+
+
+def _check_finite(s: Tensor) -> None:
+    if not s.is_floating_point() or not s.isfinite().all():
+        raise ValueError(f"got s of {s.dtype}, expected floating point, all finite")

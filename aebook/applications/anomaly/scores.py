@@ -22,15 +22,15 @@ far out that numbers overflow on the way gets the largest number of the precisio
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.checks import check_arguments
+from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.applications.anomaly.posteriors import (
     Shared,
@@ -40,7 +40,7 @@ from aebook.applications.anomaly.posteriors import (
 )
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
-from aebook.data import Data
+from aebook.data import Data, like
 from aebook.inference import in_pieces
 from aebook.theory.likelihood import weighted_bound
 from aebook.training.schedules import cosine
@@ -52,11 +52,11 @@ __all__ = [
     "negative_log_likelihood",
     "reconstruction_error",
     "reconstruction_probability",
-    "threshold",
 ]
 
 
-def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) -> Tensor:
+@checked
+def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) -> Any:
     r"""The distance :math:`d(x', x)` of each message from its reconstruction.
 
     Of any autoencoder. With :func:`aebook.distances.squared_error` it is the squared error, summed
@@ -67,15 +67,17 @@ def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) ->
     objective
         A trained objective: its model reconstructs, its distance compares.
     x
-        Messages, a tensor or array (N, ...), finite.
+        Messages, whatever :func:`aebook.fit` takes; where there are targets, reconstructions are
+        compared with these.
     chunk
         How many messages, or codes of messages, are decoded at once. Memory grows with it; beyond
         the rounding of sums the scores do not depend on it.
 
     Returns
     -------
-    Tensor
-        One value a message, (N,), on the device and in the precision of the weights.
+    Tensor, ndarray or series
+        One value a message, (N,), in the precision of the weights and of the kind that the
+        messages came in, as in :mod:`aebook.inference`.
 
     Raises
     ------
@@ -84,8 +86,8 @@ def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) ->
         a message.
     """
 
-    def score(piece: Tensor) -> Tensor:
-        values = objective.distance(objective.model.reconstruct(piece), piece)
+    def score(piece: Tensor, target: Tensor) -> Tensor:
+        values = objective.distance(objective.model.reconstruct(piece), target)
         if values.shape != (len(piece),):
             raise ValueError(
                 f"the distance gave the shape {tuple(values.shape)} for {len(piece)} messages, "
@@ -93,12 +95,13 @@ def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) ->
             )
         return finite(values)
 
-    return in_pieces(objective, x, chunk, score)
+    return like(x, in_pieces(objective, x, chunk, score, targets=True))
 
 
+@checked
 def reconstruction_probability(
     objective: Objective, x: Data, samples: int = 32, *, seed: int = 0, chunk: int = 2048
-) -> Tensor:
+) -> Any:
     r"""The negative logarithm :math:`E_{q(z|x)}[-\log p(x|z)]` of the reconstruction probability.
 
     An & Cho 2015 score with :math:`E_q[\log p(x|z)]`, low for anomalies; the sign is turned here.
@@ -118,7 +121,7 @@ def reconstruction_probability(
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,). A density's can be negative.
 
     Raises
@@ -127,15 +130,16 @@ def reconstruction_probability(
         If the code has no posterior, or the distance is no likelihood of such messages.
     """
 
-    def score(piece: Tensor, q: Posterior) -> Tensor:
-        return mean_distance(objective, piece, q, samples, chunk)
+    def score(target: Tensor, q: Posterior) -> Tensor:
+        return mean_distance(objective, target, q, samples, chunk)
 
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
+@checked
 def negative_elbo(
     objective: Objective, x: Data, samples: int = 32, *, seed: int = 0, chunk: int = 2048
-) -> Tensor:
+) -> Any:
     r"""The bound :math:`E_{q(z|x)}[-\log p(x|z)] + D_{KL}(q(z|x) \| p(z))` on -log p(x), in nats.
 
     For each message by itself it is ``-aebook.variational.elbo(objective, x[n : n + 1], ...)``.
@@ -147,19 +151,20 @@ def negative_elbo(
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,).
     """
 
-    def score(piece: Tensor, q: Posterior) -> Tensor:
-        return mean_distance(objective, piece, q, samples, chunk) + q.kl()
+    def score(target: Tensor, q: Posterior) -> Tensor:
+        return mean_distance(objective, target, q, samples, chunk) + q.kl()
 
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
+@checked
 def negative_log_likelihood(
     objective: Objective, x: Data, samples: int = 200, *, seed: int = 0, chunk: int = 2048
-) -> Tensor:
+) -> Any:
     r"""The importance-weighted estimate of :math:`-\log p(x)`, in nats.
 
     For each message by itself it is :func:`aebook.theory.likelihood.importance_weighted_bound` with
@@ -174,16 +179,17 @@ def negative_log_likelihood(
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,).
     """
 
-    def score(piece: Tensor, q: Posterior) -> Tensor:
-        return -weighted_bound(objective, q, piece, samples, chunk)
+    def score(target: Tensor, q: Posterior) -> Tensor:
+        return -weighted_bound(objective, q, target, samples, chunk)
 
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
+@checked
 def likelihood_regret(
     objective: Objective,
     x: Data,
@@ -193,7 +199,7 @@ def likelihood_regret(
     samples: int = 32,
     seed: int = 0,
     chunk: int = 2048,
-) -> Tensor:
+) -> Any:
     r"""What the encoder's posterior loses against the best for this message, in nats.
 
     .. math:: \max_{μ, σ} \mathrm{ELBO}_{N(μ, σ^2)}(x) - \mathrm{ELBO}_{q(z|x)}(x)
@@ -218,7 +224,7 @@ def likelihood_regret(
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,), 0 or more.
 
     Raises
@@ -228,23 +234,23 @@ def likelihood_regret(
     """
     check_arguments(steps=steps, lr=lr)
 
-    def bound(piece: Tensor, q: Posterior) -> Tensor:
-        return -mean_distance(objective, piece, q, samples, chunk) - q.kl()
+    def bound(target: Tensor, q: Posterior) -> Tensor:
+        return -mean_distance(objective, target, q, samples, chunk) - q.kl()
 
-    def score(piece: Tensor, q: Posterior) -> Tensor:
-        start = bound(piece, q)
+    def score(target: Tensor, q: Posterior) -> Tensor:
+        start = bound(target, q)
         best = Shared(*(part.clone().requires_grad_() for part in q))
         optimiser = torch.optim.Adam(best, lr=lr)
         for step in range(int(steps)):
             optimiser.param_groups[0]["lr"] = lr * cosine(step / steps)
             with torch.enable_grad():
                 # a sum: no message's gradient depends on another message
-                loss = (mean_distance(objective, piece, best, 1, chunk) + best.kl()).sum()
+                loss = (mean_distance(objective, target, best, 1, chunk) + best.kl()).sum()
             # not backward, which would leave gradients with the weights
             best.mean.grad, best.log_variance.grad = torch.autograd.grad(loss, best)
             optimiser.step()
-        with seeded(seed, piece.device):
-            end = bound(piece, best)
+        with seeded(seed, target.device):
+            end = bound(target, best)
         lost = start.isfinite() & ~end.isfinite()
         if lost.any():
             raise FloatingPointError(
@@ -256,7 +262,8 @@ def likelihood_regret(
     return with_posterior(objective, x, samples, seed, chunk, score)
 
 
-def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 2048) -> Tensor:
+@checked
+def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 2048) -> Any:
     r"""How unusual a code is: :math:`\sqrt{(z - \bar z)^\top Σ^{-1} (z - \bar z)}`.
 
     Mean and covariance are those of the codes of reference messages; the covariance is shrunk
@@ -268,13 +275,13 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
     objective
         A trained objective, of whose model the code is taken; a posterior's mean.
     x, chunk
-        As in :func:`reconstruction_error`.
+        As in :func:`reconstruction_error`; targets play no part.
     reference
-        Ordinary messages, (M, ...), usually those of the training; two or more.
+        Ordinary messages, (M, ...), usually those of the training; two or more, in any form.
 
     Returns
     -------
-    Tensor
+    Tensor, ndarray or series
         One value a message, (N,), 0 or more.
     """
 
@@ -291,52 +298,5 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
         )
     squared = LedoitWolf().fit(usual).mahalanobis(codes(x))
     weight = next(objective.model.parameters())
-    return torch.as_tensor(squared).sqrt().to(weight.device, weight.dtype)
-
-
-def threshold(
-    scores: ArrayLike, *, contamination: float | None = None, quantile: float | None = None
-) -> float:
-    r"""The score above which a message is called an anomaly: ``score > threshold(...)``.
-
-    One of two promises is chosen. With n scores in rising order, :math:`s_1 \le … \le s_n`:
-
-    - ``contamination=c``: a share c *of these scores* lies above, as nearly as ties and whole
-      numbers allow from below: :math:`s_{n - \lfloor cn \rfloor}`.
-    - ``quantile=q``: a *new* ordinary message lies above with probability at most 1 - q:
-      :math:`s_{\lceil q(n + 1) \rceil}`. It holds for any distribution, on average over the n
-      scores, if the new message is exchangeable with those scored (Vovk, Gammerman & Shafer 2005).
-      Scores of the training messages are not: the model has seen them. Use messages held out.
-
-    Parameters
-    ----------
-    scores
-        Scores, (n,), finite: a tensor or an array.
-    contamination
-        Share of anomalies among the messages scored, at least 0 and below 1.
-    quantile
-        Share of new ordinary messages to let pass, between 0 and 1; at most n / (n + 1).
-    """
-    values = as_array(scores)
-    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-        raise ValueError(
-            f"got scores of shape {values.shape}, expected one finite number a message, (n,)"
-        )
-    n = len(values)
-    # a hair of rounding must not cost a whole rank: 0.29 · 100 = 28.999…
-    if contamination is not None and quantile is None:
-        if not 0 <= contamination < 1:
-            raise ValueError(f"got contamination={contamination}, expected 0 or more and below 1")
-        rank = n - math.floor(contamination * n + 1e-9)
-    elif quantile is not None and contamination is None:
-        if not 0 < quantile < 1:
-            raise ValueError(f"got quantile={quantile}, expected a number between 0 and 1")
-        rank = math.ceil(quantile * (n + 1) - 1e-9)
-        if rank > n:
-            raise ValueError(
-                f"got quantile={quantile} for {n} scores, expected at most {n}/{n + 1}: no score "
-                f"of {n} can promise that; give at least {math.ceil(1 / (1 - quantile)) - 1} scores"
-            )
-    else:
-        raise ValueError("got neither or both of contamination and quantile, expected one of them")
-    return float(np.partition(values, rank - 1)[rank - 1])
+    home = x.device if isinstance(x, Tensor) else "cpu"
+    return like(x, torch.as_tensor(squared).sqrt().to(home, weight.dtype))

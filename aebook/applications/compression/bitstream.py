@@ -33,7 +33,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aebook._internal.checks import as_array, need
+from aebook._internal.checks import as_array, check_image, need
+from aebook._internal.contract import checked
 from aebook.applications.compression.transform import STRIDE, Quantiser
 from aebook.core import Autoencoder
 
@@ -67,6 +68,7 @@ class Codec:
         Without constriction: ``pip install "aebook[compression]"``.
     """
 
+    @checked
     def __init__(self, model: Autoencoder) -> None:
         if not isinstance(model, Autoencoder) or not isinstance(model.bottleneck, Quantiser):
             raise ValueError(
@@ -81,6 +83,8 @@ class Codec:
         self._priors = [categorical(c.astype(np.float64), perfect=False) for c in counts]
         self._escape = constriction.stream.model.Uniform(2 * _RANGE)
         self._last = np.array([len(c) - 1 for c in counts])
+        # what 16 × 16 pixels cost if every number is its channel's likeliest
+        self._least = sum(float(-np.log2(c.max() / c.sum())) for c in counts)
 
         digest = hashlib.sha256()
         for name, tensor in sorted(self._model.state_dict().items()):
@@ -90,13 +94,15 @@ class Codec:
         #: What tells this model's bytes from those of another.
         self.fingerprint = digest.digest()[:4]
 
+    @checked
     def compress(self, image: NDArray[np.uint8]) -> bytes:
         """The bytes of an image.
 
         Parameters
         ----------
         image
-            uint8, (H, W) or (H, W, C), no side 0 or above 65,535.
+            uint8, (H, W) or (H, W, C), no side 0 or above 65,535. Channels are last: up to 4, or
+            fewer than rows and columns.
         """
         image = _checked(image)
         height, width = image.shape[:2]
@@ -113,13 +119,15 @@ class Codec:
         content = self.fingerprint + shape + words
         return _MAGIC + struct.pack("<I", zlib.crc32(content)) + content
 
+    @checked
     def decompress(self, data: bytes) -> NDArray[np.uint8]:
         """The image that bytes of :meth:`compress` stand for.
 
         Raises
         ------
         ValueError
-            If they are truncated, altered, of another program, or of another model.
+            If they are truncated, altered, of another program, or of another model, or claim a
+            larger image than so few bytes can hold: memory is a matter of their number.
         """
         shape, words = self._open(data)
         height, width = shape[:2]
@@ -161,11 +169,15 @@ class Codec:
             raise ValueError(f"got {type(data).__name__}, expected the bytes of Codec.compress")
         data = bytes(data)
         if data[:3] != _MAGIC[:3]:
-            raise ValueError("the bytes are not of Codec.compress: get the right ones")
+            raise ValueError(
+                "got bytes that are not of Codec.compress: expected those that it made"
+            )
         if data[3:4] != _MAGIC[3:]:
-            raise ValueError("the bytes are of another version of the format, or altered")
+            raise ValueError(
+                "got bytes of another version of the format, or altered, expected this one's"
+            )
         if len(data) < 12 or struct.unpack("<I", data[4:8])[0] != zlib.crc32(data[8:]):
-            raise ValueError("the bytes were truncated or altered: get them again")
+            raise ValueError("got bytes cut short or altered, expected all: get them again")
         if data[8:12] != self.fingerprint:
             raise ValueError(
                 f"the bytes are of the model {data[8:12].hex()}, and this is "
@@ -177,10 +189,20 @@ class Codec:
             sides.append(side)
         if not all(sides[:2]) or max(sides) > _LONGEST or len(rest) % 4:
             raise ValueError(f"the bytes claim an image of shape {sides}: get them again")
-        shape = tuple(sides) if sides[2] else tuple(sides[:2])
+        height, width, channels = sides
+        blocks = -(-height // STRIDE) * -(-width // STRIDE)
+        blocks *= 1 if channels == 3 else max(channels, 1)
+        # a range coder may end two words short of its tables; half allows for their rounding
+        if blocks * self._least / 2 > 8 * len(rest) + 64:
+            raise ValueError(
+                f"the bytes claim an image of shape {sides}, which {len(data)} bytes of this model "
+                "cannot hold: get them again"
+            )
+        shape = (height, width, channels) if channels else (height, width)
         return shape, np.frombuffer(rest, "<u4").astype(np.uint32)
 
 
+@checked
 def tables(prior: Quantiser) -> tuple[NDArray[np.int64], list[NDArray[np.uint32]]]:
     r"""The priors in whole numbers, :math:`\max(1, [2^{20} p(z)])`, the same in every process.
 
@@ -230,11 +252,9 @@ def _checked(image: Any) -> NDArray[np.uint8]:
             f"got an image of type {image.dtype}, expected uint8: for values from 0 to 1 use "
             "(255 * image).round().astype('uint8')"
         )
-    if image.ndim not in (2, 3) or image.size == 0 or max(image.shape) > _LONGEST:
-        raise ValueError(
-            f"got an image of shape {image.shape}, expected (H, W) or (H, W, C) with sides from 1 "
-            f"to {_LONGEST}"
-        )
+    check_image("an image", image.shape)
+    if max(image.shape) > _LONGEST:
+        raise ValueError(f"got an image of shape {image.shape}, expected sides up to {_LONGEST}")
     return image
 
 

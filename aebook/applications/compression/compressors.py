@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from aebook._internal.contract import checked
 from aebook.applications import pretrained
 from aebook.applications.compression.transform import (
     transform_coder,
@@ -24,6 +25,7 @@ __all__ = ["STEPS", "cosine", "trained"]
 STEPS = (28, 48, 80, 140)
 
 
+@checked
 def trained(step: int = 48) -> Autoencoder:
     """A trained compressor.
 
@@ -36,6 +38,7 @@ def trained(step: int = 48) -> Autoencoder:
     return pretrained.load(f"compression-{_checked(step)}").float()
 
 
+@checked
 def cosine(step: int = 48) -> Autoencoder:
     """The cosine and Haar transforms that training starts from, with priors of their own.
 

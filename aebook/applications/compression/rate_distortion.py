@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, PPoly
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, check_image, one_of, shown
+from aebook._internal.contract import checked
 from aebook.metrics import psnr
 
 __all__ = [
@@ -40,6 +41,7 @@ class Curve(NamedTuple):
     """PSNR in dB, or any other measure that is better when it is higher."""
 
 
+@checked
 def bits_per_pixel(data: bytes, image: NDArray[Any]) -> float:
     """Eight times the bytes, headers and all, over the number of pixels.
 
@@ -50,10 +52,12 @@ def bits_per_pixel(data: bytes, image: NDArray[Any]) -> float:
     image
         What it stands for, (H, W) or (H, W, C): channels are not counted, only places.
     """
+    check_image("image", image.shape)
     height, width = image.shape[:2]
     return 8 * len(data) / (height * width)
 
 
+@checked
 def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[..., Any]]:
     """A codec of Pillow as a pair of functions, from images to bytes and back.
 
@@ -63,22 +67,45 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
         ``"JPEG"``, ``"JPEG2000"``, ``"WEBP"`` or another that Pillow writes.
     **options
         What Pillow's ``save`` takes for that format, such as ``quality=50``.
+
+    Returns
+    -------
+    tuple of callables
+        Images are uint8, (H, W), (H, W, 3) or, with alpha last and if the format has a place for
+        it, (H, W, 4). What the format cannot hold is refused with a ValueError.
     """
     from PIL import Image
 
+    Image.init()
+    one_of("format", format.upper(), tuple(Image.SAVE))
+
     def compress(image: NDArray[np.uint8]) -> bytes:
+        image = as_array(image)
+        check_image("image", image.shape)
+        if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,), (4,)):
+            raise ValueError(
+                f"got an image of type {image.dtype} and shape {image.shape}, expected uint8, "
+                "(H, W), (H, W, 3) or (H, W, 4)"
+            )
         buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, format, **options)
+        try:
+            Image.fromarray(image).save(buffer, format, **options)
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"Pillow cannot write an image of shape {image.shape} as {format} ({error}): leave "
+                "out what the format has no place for, image[..., :3] for alpha"
+            ) from error
         return buffer.getvalue()
 
     def decompress(data: bytes) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            return np.asarray(image if image.mode == "L" else image.convert("RGB"))
+            return np.asarray(image if image.mode in ("L", "RGBA") else image.convert("RGB"))
 
     return compress, decompress
 
 
+@checked
 def curve(image: NDArray[np.uint8], codecs: list[Any]) -> Curve:
     """Bits a pixel and PSNR of an image, compressed and decompressed by each of several codecs.
 
@@ -90,14 +117,24 @@ def curve(image: NDArray[np.uint8], codecs: list[Any]) -> Curve:
         Pairs of functions as :func:`pillow` makes them, or objects with methods ``compress`` and
         ``decompress`` such as :class:`aebook.applications.compression.bitstream.Codec`.
     """
+    if _picture(image).dtype != np.uint8 or image.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"got an image of shape {image.shape} and {image.dtype}, expected uint8, grey or RGB"
+        )
     points = []
     for codec in codecs:
+        if not (isinstance(codec, tuple) or hasattr(codec, "decompress")):
+            raise ValueError(
+                f"got {shown('codec', codec)}, expected a pair of functions or a Codec: pillow "
+                "makes the one"
+            )
         there, back = codec if isinstance(codec, tuple) else (codec.compress, codec.decompress)
         data = there(image)
         points.append((bits_per_pixel(data, image), psnr(back(data), image)))
     return Curve(*np.array(sorted(points), np.float64).reshape(-1, 2).T)
 
 
+@checked
 def pareto(*curves: Curve) -> Curve:
     """What is worth using of several curves: each point that no other beats at its rate or below.
 
@@ -114,6 +151,7 @@ def pareto(*curves: Curve) -> Curve:
     return Curve(*np.array(kept, np.float64).reshape(-1, 2).T)
 
 
+@checked
 def bd_rate(anchor: Curve, test: Curve, method: Method = "pchip") -> float:
     """How many percent more bits the test needs than the anchor, at the same quality, on average.
 
@@ -137,6 +175,7 @@ def bd_rate(anchor: Curve, test: Curve, method: Method = "pchip") -> float:
     return float(100 * np.expm1(mean))
 
 
+@checked
 def bd_psnr(anchor: Curve, test: Curve, method: Method = "pchip") -> float:
     """By how many dB the test is better than the anchor, at the same rate, on average.
 
@@ -195,3 +234,9 @@ def _interpolated(x: NDArray[np.float64], y: NDArray[np.float64], method: str) -
         # in powers of the distance from the first point, as PPoly counts
         return PPoly(np.polyfit(x - x[0], y, 3)[:, None], [x[0], x[-1]])
     raise ValueError(f"got method={method!r}, expected 'pchip', 'akima' or 'cubic'")
+
+
+def _picture(image: NDArray[Any]) -> NDArray[Any]:
+    if image.ndim not in (2, 3) or not image.size:
+        raise ValueError(f"got an image of shape {image.shape}, expected (H, W) or (H, W, C)")
+    return image

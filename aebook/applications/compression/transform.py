@@ -30,7 +30,8 @@ from scipy.fft import dct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, one_of, whole
+from aebook._internal.checks import number, one_of, whole, whole_numbers
+from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective, Pass
 
 __all__ = [
@@ -80,6 +81,7 @@ class Quantiser(nn.Module):
         ``"mixed"`` prices z itself.
     """
 
+    @checked
     def __init__(self, channels: int, kind: Literal["mixed", "noise"] = "mixed") -> None:
         super().__init__()
         one_of("kind", kind, ("mixed", "noise"))
@@ -127,8 +129,11 @@ class Quantiser(nn.Module):
     def start(self, h: Tensor) -> None:
         """Set the priors to the means and deviations of encoder outputs (B, C, H, W)."""
         each = h.transpose(0, 1).flatten(1)
-        if not each.isfinite().all():
-            raise ValueError("got codes with NaN or infinite values: clean the photographs first")
+        if not each.numel() or not each.isfinite().all():
+            raise ValueError(
+                "got no codes, or NaN or infinite ones, expected finite ones: clean the "
+                "photographs first"
+            )
         self.means.copy_(each.mean(1, keepdim=True).expand_as(self.means))
         # a logistic of scale s has the deviation 1.8 s; the three lie around that of the data
         deviation = each.std(1, keepdim=True).clamp_min(0.05)
@@ -162,6 +167,7 @@ def _check_quantiser(model: Autoencoder) -> None:
 rate.check = _check_quantiser  # pyright: ignore[reportFunctionMemberAccess]
 
 
+@checked
 def slope(step: float) -> float:
     r"""The price of a bit that makes steps of size Δ the best: :math:`λ = Δ^2 \ln 2 / 6`.
 
@@ -174,7 +180,7 @@ def slope(step: float) -> float:
     step
         Δ, in the unit of the message.
     """
-    return math.log(2) / 6 * step**2
+    return math.log(2) / 6 * number("step", step) ** 2
 
 
 class Analysis(nn.Module):
@@ -197,7 +203,10 @@ class Analysis(nn.Module):
     """
 
     step: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("step",)
 
+    @checked
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
@@ -249,7 +258,10 @@ class Synthesis(nn.Module):
     """
 
     step: Tensor
+    #: See :func:`aebook.core.settings`.
+    settings = ("step",)
 
+    @checked
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
@@ -281,6 +293,7 @@ class Synthesis(nn.Module):
         return self.blocks(c + self.residual(c)) / _GAIN
 
 
+@checked
 def transform_coder(
     step: float,
     photographs: Tensor | None = None,
@@ -310,8 +323,8 @@ def transform_coder(
 
 def _cosines(kept: tuple[int, int]) -> Tensor:
     """The orthonormal cosine transform of 8 × 8 blocks in three opponent colours, (n, 3, 8, 8)."""
-    sides = [math.isqrt(number) for number in kept]
-    if any(side**2 != n or not 1 <= side <= 8 for side, n in zip(sides, kept, strict=True)):
+    sides = [math.isqrt(n) for n in whole_numbers("kept", kept, count=2)]
+    if len(sides) != 2 or [side**2 for side in sides] != list(kept) or max(sides) > 8:
         raise ValueError(f"got kept={kept}, expected two squares from 1 to 64, such as (64, 16)")
     waves = torch.tensor(dct(np.eye(8), axis=0, norm="ortho"), dtype=torch.float32)
     colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]])

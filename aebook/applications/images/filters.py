@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from aebook._internal.checks import as_array, need, number
+from aebook._internal.checks import as_array, check_image, need, number
+from aebook._internal.contract import checked
 
 __all__ = [
     "as_image",
@@ -36,6 +37,7 @@ __all__ = [
 Image = NDArray[np.float64]
 
 
+@checked
 def as_image(image: ArrayLike, name: str = "image") -> Image:
     """An image as an array (H, W) or (H, W, C) in double precision, if it is one.
 
@@ -47,11 +49,7 @@ def as_image(image: ArrayLike, name: str = "image") -> Image:
         What it is called in the message of the error.
     """
     values = as_array(image)
-    if values.ndim not in (2, 3) or 0 in values.shape:
-        raise ValueError(
-            f"got {name} of shape {values.shape}, expected one image, (H, W) or (H, W, C): for a "
-            "batch (N, 1, H, W) take x[n, 0], for channels first move the axis"
-        )
+    check_image(name, values.shape)
     if values.dtype.kind != "f":
         raise ValueError(
             f"got {name} of type {values.dtype}, expected floating point in [0, 1]: for bytes, "
@@ -62,6 +60,7 @@ def as_image(image: ArrayLike, name: str = "image") -> Image:
     return values.astype(np.float64)
 
 
+@checked
 def gaussian(noisy: ArrayLike, width: float) -> Image:
     r"""The mean of the neighbours with weights :math:`e^{-\|i-j\|^2 / 2w^2}`.
 
@@ -77,6 +76,7 @@ def gaussian(noisy: ArrayLike, width: float) -> Image:
     return ndimage.gaussian_filter(image, spread)
 
 
+@checked
 def median(noisy: ArrayLike, size: int) -> Image:
     """The median of a square of neighbours.
 
@@ -91,6 +91,7 @@ def median(noisy: ArrayLike, size: int) -> Image:
     return ndimage.median_filter(image, _square(image, size))
 
 
+@checked
 def switching_median(noisy: ArrayLike, size: int) -> Image:
     """A median that knows salt and pepper: damaged pixels are 0 or 1, all others stay.
 
@@ -120,6 +121,7 @@ def switching_median(noisy: ArrayLike, size: int) -> Image:
     return restored
 
 
+@checked
 def wavelet(noisy: ArrayLike, sigma: float) -> Image:
     r"""Small wavelet coefficients shrunk to zero, averaged over shifts of the image.
 
@@ -145,6 +147,7 @@ def wavelet(noisy: ArrayLike, sigma: float) -> Image:
     return np.mean(back, axis=0)
 
 
+@checked
 def total_variation(noisy: ArrayLike, weight: float) -> Image:
     r"""The u that minimises :math:`\frac12\|u - y\|^2 + w \sum_i \|\nabla u_i\|`.
 
@@ -164,6 +167,7 @@ def total_variation(noisy: ArrayLike, weight: float) -> Image:
     )
 
 
+@checked
 def non_local_means(noisy: ArrayLike, sigma: float) -> Image:
     r"""The mean of pixels whose surroundings look alike, wherever near by they are.
 
@@ -186,6 +190,7 @@ def non_local_means(noisy: ArrayLike, sigma: float) -> Image:
     )
 
 
+@checked
 def bm3d(noisy: ArrayLike, sigma: float) -> Image:
     """Groups of similar patches, stacked and filtered together in three dimensions.
 
@@ -196,14 +201,18 @@ def bm3d(noisy: ArrayLike, sigma: float) -> Image:
     Parameters
     ----------
     noisy
-        One image, at least 8 × 8. A colour image is filtered in a colour space of luminance and
+        One image, at least 8 × 9. A colour image is filtered in a colour space of luminance and
         chroma, as in the paper.
     sigma
         Standard deviation of the noise, above 0.
     """
     image, library = as_image(noisy), need("bm3d", "bm3d", "bm3d")
-    if min(image.shape[:2]) < 8:
-        raise ValueError(f"got an image of shape {image.shape}, expected at least 8 × 8 pixels")
+    # on a single patch the library ends the process
+    if min(image.shape[:2]) < 8 or image.shape[:2] == (8, 8):
+        raise ValueError(
+            f"got an image of shape {image.shape}, expected at least 8 × 8 pixels, and more than "
+            "one patch of that size"
+        )
     profile = library.BM3DProfile()
     profile.num_threads = 1
     colour = image.ndim == 3 and image.shape[2] == 3

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments, need, one_of, whole
+from aebook._internal.contract import checked, taken
 from aebook.applications.images.filters import as_image
 from aebook.core import Autoencoder
 from aebook.metrics import psnr
@@ -36,6 +37,7 @@ __all__ = ["by_patches", "cut", "denoiser", "passing_on", "psnr", "random_level"
 Parameter = TypeVar("Parameter")
 
 
+@checked
 def denoiser(channels: int = 1, width: int = 16, depth: int = 4) -> Autoencoder:
     r"""A convolutional autoencoder for images of any size, which starts as the identity.
 
@@ -60,6 +62,7 @@ def denoiser(channels: int = 1, width: int = 16, depth: int = 4) -> Autoencoder:
     return Autoencoder(nn.Sequential(*layers[:half]), nn.Sequential(*layers[half:]))
 
 
+@checked
 def passing_on(channels: int, width: int, depth: int, factor: int = 1) -> list[nn.Module]:
     """The layers of :func:`denoiser`: at the start they return the image, each pixel r² times.
 
@@ -87,6 +90,7 @@ def passing_on(channels: int, width: int, depth: int, factor: int = 1) -> list[n
     return layers[:-1]
 
 
+@checked
 def random_level(
     corruption: Callable[[float], Callable[[Tensor], Tensor]], low: float, high: float
 ) -> Callable[[Tensor], Tensor]:
@@ -105,7 +109,8 @@ def random_level(
     if not low <= high:
         raise ValueError(f"got low={low} and high={high}, expected low <= high")
     for level in (low, high):
-        corruption(level)  # refuses a level that makes no sense, before training does
+        # refuses a level that makes no sense, before training does
+        taken("what corruption gave", corruption(level), Callable[[Tensor], Tensor])
 
     def corrupt(x: Tensor) -> Tensor:
         levels = (low + (high - low) * torch.rand(len(x))).tolist()
@@ -115,6 +120,7 @@ def random_level(
     return corrupt
 
 
+@checked
 def cut(images: Sequence[ArrayLike], count: int, size: int, *, seed: int = 0) -> Tensor:
     """Square patches to train with, from random places, turned and mirrored at random.
 
@@ -140,7 +146,9 @@ def cut(images: Sequence[ArrayLike], count: int, size: int, *, seed: int = 0) ->
     if not arrays or len({array.shape[2:] for array in arrays}) > 1:
         raise ValueError("got no images or some grey and some in colour, expected all of one kind")
     if min(min(array.shape[:2]) for array in arrays) < size:
-        raise ValueError(f"got an image smaller than the patches of {size} × {size} pixels")
+        raise ValueError(
+            f"got an image smaller than the patches, expected {size} × {size} pixels or more"
+        )
     g, patches = np.random.default_rng(seed), []
     for n in range(count):
         image = arrays[n % len(arrays)]
@@ -151,6 +159,7 @@ def cut(images: Sequence[ArrayLike], count: int, size: int, *, seed: int = 0) ->
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
 
 
+@checked
 def by_patches(
     function: Callable[[Tensor], Tensor],
     image: ArrayLike,
@@ -212,7 +221,8 @@ def by_patches(
         some = corners[first : first + chunk]
         patches = np.stack([padded[:, i : i + size, j : j + size] for i, j in some])
         with torch.no_grad():
-            restored = function(torch.from_numpy(patches)).detach().cpu().double().numpy()
+            restored = taken("what function gave", function(torch.from_numpy(patches)), Tensor)
+            restored = restored.detach().cpu().double().numpy()
         if first == 0:
             factor = _factor(restored.shape, patches.shape)
             ramp = _ramp(factor * size, factor * overlap)
@@ -226,6 +236,7 @@ def by_patches(
     return (blended if array.ndim == 3 else blended[..., 0]).astype(np.float32)
 
 
+@checked
 def ssim(restored: ArrayLike, clean: ArrayLike) -> float:
     r"""Structural similarity of one image, with the Gaussian windows of Wang et al. 2004.
 
@@ -263,6 +274,7 @@ def ssim(restored: ArrayLike, clean: ArrayLike) -> float:
     )
 
 
+@checked
 def tune(
     method: Callable[[ArrayLike, Parameter], ArrayLike],
     grid: Iterable[Parameter],
@@ -292,7 +304,8 @@ def tune(
 
     def mean(strength: Parameter) -> float:
         pairs = zip(noisy, clean, strict=True)
-        return float(np.mean([score(method(one, strength), other) for one, other in pairs]))
+        scores = [score(method(one, strength), other) for one, other in pairs]
+        return float(np.mean(taken("what score gave", scores, Sequence[float])))
 
     return max(strengths, key=mean)
 

@@ -8,8 +8,8 @@ with pairs (y, x); in :func:`aebook.fit` y is the message and x the target:
 >>> history = aebook.fit(objective, (small, images), epochs=10, batch_size=16, lr=5e-3)
 >>> large = consistent(objective.model.reconstruct(new), new)
 
-Images are tensors or arrays whose last two axes are height and width: (H, W), (N, H, W) or
-(N, C, H, W). A photograph of any size can be fed by pieces:
+Images are tensors or arrays: one is (H, W) or, with its channels last, (H, W, C), and many are
+(N, C, H, W), as networks take them. A photograph of any size can be fed by pieces:
 :func:`aebook.applications.images.restoration.by_patches`.
 """
 
@@ -22,13 +22,15 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from aebook._internal.checks import as_array, check_arguments
+from aebook._internal.checks import as_array, check_image, one_of, whole
+from aebook._internal.contract import checked
 from aebook.applications.images.restoration import passing_on
 from aebook.core import Autoencoder
 
 __all__ = ["consistent", "coupled", "downsample", "upsample", "upscaler"]
 
 
+@checked
 def downsample(x: ArrayLike, factor: int = 2) -> Tensor:
     r"""The means of blocks, :math:`(Ax)_{ij} = \frac{1}{r^2} \sum_{0 \le a, b < r} x_{ri+a, rj+b}`.
 
@@ -38,21 +40,21 @@ def downsample(x: ArrayLike, factor: int = 2) -> Tensor:
     Parameters
     ----------
     x
-        Images, (..., H, W), floating point; both sides are multiples of the factor.
+        (H, W), (H, W, C) or (N, C, H, W), floating point; both sides are multiples of the factor.
     factor
         r, 1 or more.
     """
-    x = _images(x)
-    check_arguments(factor=factor)
+    x, factor = _planes(_images(x)), whole("factor", factor)
     if x.shape[-2] % factor or x.shape[-1] % factor:
         raise ValueError(
             f"got images of {x.shape[-2]} × {x.shape[-1]} pixels, expected sides that are "
             f"multiples of {factor}: crop them first"
         )
     blocks = x.unflatten(-1, (-1, factor)).unflatten(-3, (-1, factor))
-    return blocks.mean((-3, -1))
+    return _planes(blocks.mean((-3, -1)), back=True)
 
 
+@checked
 def upsample(
     y: ArrayLike,
     factor: int = 2,
@@ -63,7 +65,7 @@ def upsample(
     Parameters
     ----------
     y
-        Images, (..., H, W), floating point.
+        (H, W), (H, W, C) or (N, C, H, W), floating point.
     factor
         r, 1 or more.
     kind
@@ -73,24 +75,24 @@ def upsample(
     Returns
     -------
     Tensor
-        (..., r H, r W). Cubic and Lanczos kernels overshoot: values may leave [0, 1] a little.
+        Of the same kind, r H × r W. Cubic and Lanczos kernels overshoot: values may leave [0, 1] a
+        little.
     """
     from PIL import Image
 
-    y = _images(y)
-    check_arguments(factor=factor)
-    kinds = ("nearest", "bilinear", "bicubic", "lanczos")
-    if kind not in kinds:
-        raise ValueError(f"got kind={kind!r}, expected one of {', '.join(kinds)}")
+    y, factor = _planes(_images(y)), whole("factor", factor)
+    one_of("kind", kind, ("nearest", "bilinear", "bicubic", "lanczos"))
     if kind == "nearest":
-        return y.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+        return _planes(y.repeat_interleave(factor, -1).repeat_interleave(factor, -2), back=True)
     height, width = factor * y.shape[-2], factor * y.shape[-1]
     resample = Image.Resampling[kind.upper()]
     planes = y.detach().cpu().float().reshape(-1, *y.shape[-2:]).numpy()
     large = [np.asarray(Image.fromarray(p).resize((width, height), resample)) for p in planes]
-    return torch.from_numpy(np.stack(large)).reshape(*y.shape[:-2], height, width).to(y)
+    enlarged = torch.from_numpy(np.stack(large)).reshape(*y.shape[:-2], height, width)
+    return _planes(enlarged.to(y), back=True)
 
 
+@checked
 def consistent(x: ArrayLike, y: ArrayLike) -> Tensor:
     r"""The image nearest to x whose block means are y: :math:`x + r^2 A^\top(y - Ax)`.
 
@@ -101,20 +103,22 @@ def consistent(x: ArrayLike, y: ArrayLike) -> Tensor:
     Parameters
     ----------
     x
-        Large images, (..., r H, r W).
+        Large images, r H × r W: see :func:`downsample`.
     y
-        The small ones, (..., H, W).
+        The small ones, H × W, of the same kind.
     """
     x, y = _images(x), _images(y)
-    factor = x.shape[-1] // max(1, y.shape[-1])
-    if x.shape != (*y.shape[:-2], factor * y.shape[-2], factor * y.shape[-1]) or factor < 1:
+    large, small = _planes(x).shape, _planes(y).shape
+    factor = large[-1] // small[-1]
+    if large != (*small[:-2], factor * small[-2], factor * small[-1]) or factor < 1:
         raise ValueError(
             f"got large images of shape {tuple(x.shape)} for small ones of {tuple(y.shape)}, "
-            "expected r times the height and width, and the same axes before"
+            "expected r times the height and width, and the same images and channels"
         )
     return x + upsample(y.to(x) - downsample(x, factor), factor, "nearest")
 
 
+@checked
 def upscaler(channels: int = 1, width: int = 24, depth: int = 3, factor: int = 2) -> Autoencoder:
     r"""A convolutional autoencoder from images to images r times as large, of any size.
 
@@ -139,6 +143,7 @@ def upscaler(channels: int = 1, width: int = 24, depth: int = 3, factor: int = 2
     return Autoencoder(nn.Sequential(*layers[:half]), decoder)
 
 
+@checked
 def coupled(low: Autoencoder, high: Autoencoder, link: nn.Module) -> Autoencoder:
     r"""Two autoencoders and a map between their codes: :math:`x' = D_H(f(b_L(E_L(y))))`.
 
@@ -155,19 +160,25 @@ def coupled(low: Autoencoder, high: Autoencoder, link: nn.Module) -> Autoencoder
     link
         From codes of the one to codes of the other, for instance ``nn.Linear(p, q)``.
     """
-    for part in (low, high):
-        if not isinstance(part, Autoencoder):
-            raise ValueError(
-                f"got a {type(part).__name__}, expected an Autoencoder: for an objective give "
-                "objective.model"
-            )
     return Autoencoder(nn.Sequential(low.encoder, low.bottleneck, link), high.decoder)
 
 
 def _images(x: ArrayLike) -> Tensor:
     x = x if isinstance(x, Tensor) else torch.as_tensor(as_array(x))
-    if x.dim() < 2 or 0 in x.shape[-2:]:
-        raise ValueError(f"got images of shape {tuple(x.shape)}, expected (..., H, W)")
+    if x.dim() != 4:
+        check_image("images", x.shape)
+    elif 0 in x.shape[1:] or x.shape[3] <= 4 < x.shape[1]:
+        raise ValueError(
+            f"got images of shape {tuple(x.shape)}, expected (N, C, H, W): for channels last use "
+            "x.permute(0, 3, 1, 2) or np.moveaxis(x, 3, 1)"
+        )
     if not x.is_floating_point():
         raise ValueError(f"got images of {x.dtype}, expected floating point: use x / 255")
+    if not x.numel() or not x.isfinite().all():
+        raise ValueError(f"got images of shape {tuple(x.shape)}, expected one or more, all finite")
     return x
+
+
+def _planes(x: Tensor, *, back: bool = False) -> Tensor:
+    """One image (H, W, C) as (C, H, W), and back; all others end in H and W as they are."""
+    return x.movedim(*((0, -1) if back else (-1, 0))) if x.dim() == 3 else x

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import Numbers, checked, taken
 
 __all__ = ["Found", "search"]
 
@@ -36,6 +37,7 @@ class Found(NamedTuple):
     """The best score so far, before the first round and after each."""
 
 
+@checked
 def search(
     start: Tensor | Sequence[Any],
     vary: Callable[[Any], Tensor | Sequence[Any]],
@@ -76,7 +78,7 @@ def search(
         If the start is empty or has no text with a value, or a function returns too many or few.
     """
     rounds = whole("rounds", rounds, least=0)
-    if len(start) == 0:
+    if (isinstance(start, Tensor) and start.dim() == 0) or len(start) == 0:
         raise ValueError("got nothing to start from, expected one or more")
     found: dict[str, tuple[float, Any]] = {}
     worthless: set[str] = set()
@@ -85,7 +87,8 @@ def search(
     parents = start
     for done in range(rounds + 1):
         children = vary(parents) if done else start
-        texts = list(read(children))
+        taken("what vary gave", children, Sequence[Any] | Tensor)
+        texts = list(taken("what read gave", read(children), Sequence[str]))
         if not len(texts) == len(children) == len(start):
             raise ValueError(
                 f"got {len(texts)} texts of {len(children)} children, expected {len(start)}: one "
@@ -95,7 +98,15 @@ def search(
         for text, child in zip(texts, children, strict=True):
             if text not in found and text not in worthless:
                 fresh.setdefault(text, child)
-        values = as_array(score(list(fresh))) if fresh else []
+        values = taken(
+            "what score gave", score(list(fresh)) if fresh else [], Sequence[Any] | Numbers
+        )
+        values = as_array(values)
+        if values.shape != (len(fresh),) or values.dtype.kind not in "biuf":
+            raise ValueError(
+                f"got scores of shape {values.shape} and {values.dtype} for {len(fresh)} texts, "
+                "expected a number each"
+            )
         for (text, child), value in zip(fresh.items(), values, strict=True):
             if np.isnan(value):
                 worthless.add(text)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from aebook._internal.checks import check_arguments, need
+from aebook._internal.contract import checked
 
 __all__ = [
     "Properties",
@@ -65,6 +66,7 @@ class Properties(NamedTuple):
     """Mass of a molecule in daltons."""
 
 
+@checked
 def canonical(smiles: Iterable[str]) -> list[str | None]:
     """One SMILES for each molecule, however it was written; None for what is no molecule.
 
@@ -77,6 +79,7 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
     return [None if m is None else chem.MolToSmiles(m) for m in _molecules(smiles)]
 
 
+@checked
 def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None) -> SampleQuality:
     r"""Validity, uniqueness, novelty and diversity of samples.
 
@@ -116,6 +119,7 @@ def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None
     )
 
 
+@checked
 def properties(smiles: Iterable[str], names: Sequence[str] = Properties._fields) -> Properties:
     """QED, logP, synthetic accessibility and weight of molecules.
 
@@ -141,6 +145,7 @@ def properties(smiles: Iterable[str], names: Sequence[str] = Properties._fields)
     return Properties(*np.array(columns, dtype=np.float64))
 
 
+@checked
 def distances(a: Properties, b: Properties) -> dict[str, float]:
     r"""How far apart two collections are in each property: :math:`\int |F_a(t) - F_b(t)|\, dt`.
 
@@ -160,6 +165,7 @@ def distances(a: Properties, b: Properties) -> dict[str, float]:
     return found
 
 
+@checked
 def fingerprints(smiles: Iterable[str]) -> NDArray[np.bool_]:
     """Which pieces of up to two bonds around an atom occur: Morgan's fingerprints, (N, 1024).
 
@@ -182,6 +188,7 @@ def fingerprints(smiles: Iterable[str]) -> NDArray[np.bool_]:
     return np.array(rows).reshape(-1, BITS)
 
 
+@checked
 def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
     r"""Tanimoto's similarity of sets of bits, :math:`|a \cap b| / |a \cup b|`: (N, M), 0 to 1.
 
@@ -190,12 +197,22 @@ def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64
     a, b
         Fingerprints, (N, n) and (M, n). Two without any bit are alike.
     """
+    if (
+        not a.ndim == b.ndim == 2
+        or a.shape[1] != b.shape[1]
+        or {a.dtype, b.dtype} != {np.dtype(bool)}
+    ):
+        raise ValueError(
+            f"got fingerprints of shapes {a.shape} and {b.shape} and types {a.dtype} and "
+            f"{b.dtype}, expected truth values, (N, n) and (M, n)"
+        )
     x, y = a.astype(np.float32), b.astype(np.float32)
     common = x @ y.T
     either = x.sum(1)[:, None] + y.sum(1) - common
     return np.where(either == 0, 1.0, common / np.maximum(either, 1)).astype(np.float64)
 
 
+@checked
 def diversity(smiles: Sequence[str]) -> float:
     r"""Internal diversity, :math:`1 - \frac1{N^2} \sum_{a, b} s(a, b)` over all pairs.
 
@@ -214,6 +231,7 @@ def diversity(smiles: Sequence[str]) -> float:
     return float(1 - sum(parts) / len(bits) ** 2)
 
 
+@checked
 def draw(
     smiles: Sequence[str],
     legends: Sequence[str] | None = None,
@@ -237,7 +255,10 @@ def draw(
     if not smiles:
         raise ValueError("got no molecules, expected one or more")
     if legends is not None and len(legends) != len(smiles):
-        raise ValueError(f"got {len(legends)} legends for {len(smiles)} molecules")
+        raise ValueError(
+            f"got {len(legends)} legends for {len(smiles)} molecules, expected as many"
+        )
+    check_arguments(columns=columns, width=size[0], height=size[1])
     chem, drawing = _rdkit("Chem", "Chem.Draw.rdMolDraw2D")
     rows = -(-len(smiles) // columns)
     canvas = drawing.MolDraw2DCairo(columns * size[0], rows * size[1], *size)

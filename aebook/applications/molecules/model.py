@@ -21,7 +21,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from aebook._internal.checks import need
+from aebook._internal.checks import need, number, whole
+from aebook._internal.contract import checked, taken
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
@@ -48,6 +49,7 @@ _SMILES = re.compile(
 _SELFIES = re.compile(r"\[[^\[\]]+\]|\.")
 
 
+@checked
 def split_smiles(smiles: str) -> list[str]:
     """Cut a SMILES into symbols; joined again they are the same text (Weininger 1988).
 
@@ -57,11 +59,13 @@ def split_smiles(smiles: str) -> list[str]:
     return _split(smiles, _SMILES, "SMILES")
 
 
+@checked
 def split_selfies(selfies: str) -> list[str]:
     """Cut a SELFIES into its symbols, which stand in square brackets (Krenn et al. 2020)."""
     return _split(selfies, _SELFIES, "SELFIES")
 
 
+@checked
 def to_selfies(smiles: str) -> str:
     """Write the molecule of a SMILES as SELFIES.
 
@@ -77,16 +81,24 @@ def to_selfies(smiles: str) -> str:
         return selfies.encoder(smiles)
     except selfies.EncoderError as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"got {smiles!r}, which SELFIES cannot write: {reason}") from error
+        raise ValueError(
+            f"got {smiles!r}, which SELFIES cannot write; expected a molecule that it can: {reason}"
+        ) from error
 
 
+@checked
 def from_selfies(selfies: str) -> str:
     """Write the molecule of a SELFIES as SMILES; every sequence of its symbols has one.
 
     Symbols that would ask too many bonds of an atom are read as fewer, or as none. What is left
     may be the empty text.
     """
-    return need("selfies", "selfies", "chem").decoder("".join(split_selfies(selfies)))
+    library = need("selfies", "selfies", "chem")
+    try:
+        return library.decoder("".join(split_selfies(selfies)))
+    except library.DecoderError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"got {selfies!r}, expected symbols of SELFIES: {reason}") from error
 
 
 class Alphabet:
@@ -101,25 +113,30 @@ class Alphabet:
         characters.
     """
 
+    @checked
     def __init__(
         self, symbols: Sequence[str], split: Callable[[str], Sequence[str]] = split_smiles
     ) -> None:
+        if not len(symbols):
+            raise ValueError("got no symbols, expected one or more")
         self.symbols, self.split = tuple(symbols), split
         self._numbers = {symbol: number for number, symbol in enumerate(self.symbols, END + 1)}
         if len(self._numbers) < len(self.symbols) or "" in self._numbers:
             raise ValueError("got a symbol twice, or an empty one, expected different symbols")
 
     @classmethod
+    @checked
     def of(
         cls, texts: Iterable[str], split: Callable[[str], Sequence[str]] = split_smiles
     ) -> Alphabet:
         """The alphabet of all symbols in some texts, in alphabetical order."""
-        return cls(sorted({symbol for text in texts for symbol in split(text)}), split)
+        return cls(sorted({symbol for text in texts for symbol in _cut(split, text)}), split)
 
     def __len__(self) -> int:
         """How many numbers there are, those of padding and end included."""
         return len(self.symbols) + END + 1
 
+    @checked
     def encode(self, texts: Sequence[str], length: int | None = None) -> Tensor:
         """Messages of texts: numbers, the end, padding; int64, (N, length).
 
@@ -135,11 +152,9 @@ class Alphabet:
         ValueError
             If a text is empty or too long, or has a symbol that is not in the alphabet.
         """
-        if isinstance(texts, str):
-            raise ValueError(f"got one text, expected a list: [{texts!r}]")
         rows = [self._row(text) for text in texts]
         longest = max(map(len, rows), default=0)
-        length = longest if length is None else length
+        length = longest if length is None else whole("length", length)
         if longest > length:
             text = texts[max(range(len(rows)), key=lambda n: len(rows[n]))]
             raise ValueError(
@@ -151,8 +166,16 @@ class Alphabet:
             message[: len(row)] = torch.tensor(row)
         return messages
 
+    @checked
     def decode(self, messages: Tensor) -> list[str]:
         """Texts of messages (N, T), each up to its end."""
+        if messages.dim() != 2 or messages.dtype != torch.int64:
+            raise ValueError(
+                f"got messages of shape {tuple(messages.shape)} and {messages.dtype}, expected "
+                "int64, (N, T)"
+            )
+        if messages.numel() and not 0 <= messages.min() <= messages.max() < len(self):
+            raise ValueError(f"got numbers out of range, expected 0 to {len(self) - 1}")
         texts = []
         for row in messages.tolist():
             end = next((t for t, number in enumerate(row) if number <= END), len(row))
@@ -161,7 +184,7 @@ class Alphabet:
 
     def _row(self, text: str) -> list[int]:
         try:
-            row = [self._numbers[symbol] for symbol in self.split(text)]
+            row = [self._numbers[symbol] for symbol in _cut(self.split, text)]
         except KeyError as error:
             raise ValueError(
                 f"got the symbol {error.args[0]!r} in {text!r}, expected one of the "
@@ -172,6 +195,7 @@ class Alphabet:
         return [*row, END]
 
 
+@checked
 def variational(
     alphabet: int,
     code: int,
@@ -211,6 +235,7 @@ def variational(
     return Objective(model, distance=distance, penalties={"kl": (beta, kl_to_prior)})
 
 
+@checked
 def warm_up(beta: float, until: float = 0.5) -> Callable[[Objective, float], None]:
     r"""Let the weight of the divergence rise from 0: :math:`β_t = β \min(1, t / u)`.
 
@@ -229,11 +254,12 @@ def warm_up(beta: float, until: float = 0.5) -> Callable[[Objective, float], Non
     callable
         For ``fit(..., anneal=...)``.
     """
-    if not until > 0:
-        raise ValueError(f"got until={until}, expected a fraction of the training above 0")
+    number("beta", beta, least=0)
+    number("until", until)
     return lambda objective, t: objective.set_weight("kl", beta * min(1.0, t / until))
 
 
+@checked
 def sample(
     model: Autoencoder,
     alphabet: Alphabet,
@@ -257,8 +283,12 @@ def sample(
     generator
         Where the randomness comes from; the default is PyTorch's own.
     """
-    z = torch.randn(n, model.decoder.from_code.in_features, generator=generator)
+    z = torch.randn(whole("n", n), model.decoder.from_code.in_features, generator=generator)
     return alphabet.decode(model.decoder.sample(z, temperature, generator))
+
+
+def _cut(split: Callable[[str], Sequence[str]], text: str) -> Sequence[str]:
+    return taken("what split gave", split(text), Sequence[str])
 
 
 def _split(text: str, pattern: re.Pattern[str], kind: str) -> list[str]:
@@ -267,5 +297,8 @@ def _split(text: str, pattern: re.Pattern[str], kind: str) -> list[str]:
         at = 0
         while (match := pattern.match(text, at)) is not None:
             at = match.end()
-        raise ValueError(f"got {text!r}, which is no {kind}: no symbol starts with {text[at:]!r}")
+        raise ValueError(
+            f"got {text!r}, which is no {kind}, expected symbols of it alone: no symbol starts "
+            f"with {text[at:]!r}"
+        )
     return symbols

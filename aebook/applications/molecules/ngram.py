@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aebook._internal.checks import whole
+from aebook._internal.contract import checked
 from aebook.recurrent import END, PADDING
 
 __all__ = ["NGram"]
@@ -49,10 +50,11 @@ class NGram:
         :math:`V^n < 2^{62}` allows.
     """
 
+    @checked
     def __init__(self, messages: Tensor, order: int, alphabet: int | None = None) -> None:
         symbols = _checked(messages)
-        order = whole("order", order)
-        self.alphabet = int(symbols.max()) + 1 if alphabet is None else alphabet
+        order = whole("order", order, most=61)
+        self.alphabet = int(symbols.max()) + 1 if alphabet is None else whole("alphabet", alphabet)
         if symbols.max() >= self.alphabet:
             raise ValueError(f"got the symbol {symbols.max()}, expected less than {alphabet}")
         if self.alphabet**order >= 2**62:
@@ -69,6 +71,7 @@ class NGram:
             keys = self._contexts(symbols, k)[there] * self.alphabet + symbols[there]
             self._tables.append(_table(keys, self.alphabet))
 
+    @checked
     def log_likelihood(self, messages: Tensor) -> Tensor:
         r""":math:`\log p(x)` in nats of messages (N, T), their end included: float64, (N,)."""
         symbols = _checked(messages)
@@ -78,6 +81,7 @@ class NGram:
         p = self._probabilities([self._contexts(symbols, k) for k in range(self.order)], symbols)
         return torch.from_numpy(np.where(there, np.log(p), 0).sum(1))
 
+    @checked
     def sample(
         self, n: int, *, length: int | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -92,7 +96,7 @@ class NGram:
         generator
             Where the randomness comes from; the default is PyTorch's own.
         """
-        length = self.length if length is None else length
+        n, length = whole("n", n), self.length if length is None else whole("length", length)
         written = np.zeros((n, length), np.int64)
         symbols = np.broadcast_to(np.arange(self.alphabet), (n, self.alphabet))
         done = np.zeros(n, bool)

@@ -1,16 +1,16 @@
 """Semantic hashing: from messages to bits, and to the nearest among millions of codes."""
 
-from aebook.applications.retrieval.codes import Neighbours, hamming_distances, pack, unpack
+from aebook.applications.retrieval.codes import Neighbours, hamming_distances
 from aebook.applications.retrieval.faiss import FaissIndex
 from aebook.applications.retrieval.hashers import (
     LinearHasher,
-    SemanticHasher,
     itq,
     lsh,
     pca_sign,
     rerank,
 )
 from aebook.applications.retrieval.index import HammingIndex
+from aebook.hashing import SemanticHasher, pack, unpack
 
 __all__ = [
     "FaissIndex",

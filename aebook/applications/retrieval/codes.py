@@ -1,12 +1,9 @@
-r"""Binary codes: bits packed into bytes, their distances, and the file that holds a collection.
-
-A code of p bits is a row of ⌈p/8⌉ bytes. Bit j of the code is bit j mod 8 of byte ⌊j/8⌋, the least
-significant first; what is left of the last byte is zero.
-"""
+"""Packed codes: their distances, and the file that holds a collection."""
 
 from __future__ import annotations
 
 import io
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -17,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import checked
 from aebook._internal.files import replace
+from aebook.hashing import check_bits, check_codes
 
-__all__ = ["Neighbours", "hamming_distances", "pack", "unpack"]
+__all__ = ["Neighbours", "hamming_distances"]
 
 FORMAT = "aebook codes 1"
 
@@ -33,48 +32,7 @@ class Neighbours(NamedTuple):
     """Of the entries, in the same shape."""
 
 
-def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
-    r"""Bytes :math:`\sum_{i<8} 2^i b_{8j+i}` of the bits b.
-
-    Parameters
-    ----------
-    bits
-        (N, p), boolean or of zeros and ones.
-
-    Returns
-    -------
-    ndarray
-        Codes (N, ⌈p/8⌉), uint8.
-    """
-    bits = as_array(bits)
-    if bits.ndim != 2 or bits.shape[1] == 0:
-        raise ValueError(f"got bits of shape {bits.shape}, expected (N, p) with p > 0")
-    if bits.dtype != bool:
-        if not np.isin(bits, (0, 1)).all():
-            raise ValueError("got values other than 0 and 1, expected bits: compare with 0.5 first")
-        bits = bits.astype(bool)
-    return np.packbits(bits, axis=1, bitorder="little")
-
-
-def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
-    r"""The bits of packed codes, :math:`b_{8j+i}` from byte j: what :func:`pack` was given.
-
-    Parameters
-    ----------
-    codes
-        (N, ⌈bits/8⌉), uint8.
-    bits
-        p, which the bytes alone do not tell.
-
-    Returns
-    -------
-    ndarray
-        Booleans, (N, bits).
-    """
-    codes = check_codes(codes, check_bits(bits))
-    return np.unpackbits(codes, axis=1, count=bits, bitorder="little").astype(bool)
-
-
+@checked
 def hamming_distances(
     queries: NDArray[np.uint8] | Tensor, codes: NDArray[np.uint8] | Tensor
 ) -> NDArray[np.int32]:
@@ -116,24 +74,6 @@ def words(codes: NDArray[np.uint8]) -> NDArray[Any]:
     padded = np.zeros((count, -(-size // width) * width), np.uint8)
     padded[:, :size] = codes
     return np.ascontiguousarray(padded.view(f"<u{width}").T)
-
-
-def check_bits(bits: int) -> int:
-    """The length of a code as an int, if it is one."""
-    return whole("bits", bits)
-
-
-def check_codes(codes: Any, bits: int) -> NDArray[np.uint8]:
-    """Packed codes, if they are codes of this many bits."""
-    codes, size = as_array(codes), -(-bits // 8)
-    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != size:
-        raise ValueError(
-            f"got codes of type {codes.dtype} and shape {codes.shape}, expected uint8 (N, {size}) "
-            f"for {bits} bits: use pack on bits, and code[None] for a single code"
-        )
-    if bits % 8 and (codes[:, -1] >> (bits % 8)).any():
-        raise ValueError(f"got codes with ones beyond bit {bits}, expected codes of {bits} bits")
-    return codes
 
 
 def check_ids(ids: Any, count: int | None = None) -> NDArray[np.int64]:
@@ -206,16 +146,17 @@ def read(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.uint8], NDArray[
     Raises
     ------
     ValueError
-        If the file is truncated, altered, or no collection of this version.
+        If the file is truncated, altered, or no collection of this version. Nothing larger than
+        the file is made room for.
     """
     content = Path(path).read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # an array that ends early would be read without a look at the checksum
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile("wrong checksum")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            members = archive.infolist()
+            # nothing is compressed, so no array has memory that the file has not
+            if sum(member.file_size for member in members) > len(content):
+                raise zipfile.BadZipFile("more content than file")
+            found = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
     except Exception as error:
         # what zipfile and numpy raise for bytes that are none of theirs may be anything
         raise ValueError(
@@ -235,3 +176,14 @@ def read(path: str | os.PathLike[str]) -> tuple[int, NDArray[np.uint8], NDArray[
     except ValueError as error:
         raise ValueError(f"{path} is not what aebook writes: {error}") from error
     return bits, codes, ids
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """The array of an ``.npy`` file that has as many bytes as its shape says."""
+    file = io.BytesIO(content)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if min(shape, default=1) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError("another length than its shape says")
+    file.seek(0)
+    return np.load(file, allow_pickle=False)

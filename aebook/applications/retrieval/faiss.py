@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aebook._internal.checks import need, one_of
+from aebook._internal.contract import checked
 from aebook.applications.retrieval.codes import (
     Neighbours,
-    check_bits,
-    check_codes,
     check_ids,
     check_k,
     check_radius,
@@ -24,6 +23,7 @@ from aebook.applications.retrieval.codes import (
     write,
 )
 from aebook.applications.retrieval.scan import split
+from aebook.hashing import check_bits, check_codes
 
 __all__ = ["FaissIndex"]
 
@@ -52,6 +52,7 @@ class FaissIndex:
         Without faiss: ``pip install "aebook[scale]"``.
     """
 
+    @checked
     def __init__(self, bits: int, kind: str = "flat") -> None:
         self.bits, self.kind = check_bits(bits), kind
         one_of("kind", kind, ("flat", "multi_hash"))
@@ -69,6 +70,7 @@ class FaissIndex:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @checked
     def add(self, codes: NDArray[np.uint8] | Tensor, ids: NDArray[Any] | None = None) -> None:
         """As :meth:`HammingIndex.add`."""
         codes = check_codes(codes, self.bits)
@@ -77,6 +79,7 @@ class FaissIndex:
         self._index.add(np.ascontiguousarray(codes))
         self._ids = np.append(self._ids, ids)
 
+    @checked
     def remove(self, ids: NDArray[Any]) -> int:
         """As :meth:`HammingIndex.remove`; faiss' index is built again from what is left."""
         gone = np.isin(self._ids, check_ids(ids))
@@ -87,6 +90,7 @@ class FaissIndex:
             self._ids = self._ids[~gone]
         return int(gone.sum())
 
+    @checked
     def search(self, queries: NDArray[np.uint8] | Tensor, k: int) -> Neighbours:
         """As :meth:`HammingIndex.search`, but for ties at the k-th distance."""
         queries, k = check_codes(queries, self.bits), check_k(k, len(self))
@@ -97,6 +101,7 @@ class FaissIndex:
             np.take_along_axis(distances, order, axis=1), np.take_along_axis(ids, order, axis=1)
         )
 
+    @checked
     def within(self, queries: NDArray[np.uint8] | Tensor, radius: int) -> list[Neighbours]:
         """As :meth:`HammingIndex.within`."""
         queries, radius = check_codes(queries, self.bits), check_radius(radius)
@@ -115,11 +120,13 @@ class FaissIndex:
         rows = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)))
         return split(rows, distances, self._ids[at], len(queries))
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> None:
         """As :meth:`HammingIndex.save`, to the same kind of file: either loads the other's."""
         write(path, self.bits, self._codes(), self._ids)
 
     @classmethod
+    @checked
     def load(cls, path: str | os.PathLike[str], kind: str = "flat") -> FaissIndex:
         """As :meth:`HammingIndex.load`."""
         bits, codes, ids = read(path)

@@ -1,11 +1,13 @@
 r"""Semantic hashing: messages of like contents at nearby addresses.
 
 A hasher turns a message into p bits, :math:`1[f(x) > t]`. Two messages are as far apart as the
-number of bits in which they differ, their Hamming distance. In :class:`SemanticHasher` the map f is
-an encoder that was trained (Salakhutdinov & Hinton 2009); :func:`lsh`, :func:`pca_sign` and
-:func:`itq` are the linear maps that it has to beat. What finds the nearest codes among millions is
+number of bits in which they differ, their Hamming distance. In
+:class:`aebook.hashing.SemanticHasher` the map f is an encoder that was trained (Salakhutdinov &
+Hinton 2009); :func:`lsh`, :func:`pca_sign` and :func:`itq` are the linear maps that it has to beat.
+What finds the nearest codes among millions is
 :class:`aebook.applications.retrieval.index.HammingIndex`.
 
+>>> from aebook.applications.retrieval import HammingIndex, SemanticHasher
 >>> objective = aebook.variants.binary((784, 256, 32))
 >>> history = aebook.fit(objective, images, epochs=10)
 >>> hasher = SemanticHasher(objective.model, images)
@@ -20,80 +22,17 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from sklearn import utils
 from sklearn.preprocessing import normalize
-from torch import Tensor
 
-from aebook._internal.checks import as_array, check_arguments, whole
-from aebook.applications.retrieval.codes import pack
-from aebook.bottlenecks import Binary
-from aebook.core import Autoencoder
-from aebook.inference import in_pieces
+from aebook._internal.checks import check_arguments, matrix, whole
+from aebook._internal.contract import checked
+from aebook.data import Data, vectors
+from aebook.hashing import pack
 from aebook.theory.linear import principal_components
 
-__all__ = ["LinearHasher", "SemanticHasher", "itq", "lsh", "pca_sign", "rerank"]
-
-# scikit-learn leaves it without types, and a checker would guess them from the defaults
-check_array: Any = utils.check_array
-
-#: Messages encoded at once.
-CHUNK = 4096
-
-
-class SemanticHasher:
-    r"""Bits of an autoencoder's code, :math:`1[h_j(x) > t_j]` with medians as thresholds.
-
-    :math:`t_j` is the median of unit j over a collection, so that every bit divides it in half and
-    no address is more crowded than it has to be. A unit that gives one value to more than half of
-    the collection cannot be divided so; its bit says whether the message is above that value.
-
-    Parameters
-    ----------
-    model
-        A trained autoencoder with codes (B, p). For one with a
-        :class:`aebook.bottlenecks.Binary` bottleneck h is what the bottleneck takes, for any other
-        the code itself.
-    x
-        The collection, (N, ...), or a good sample of it. As everywhere in this class, a tensor, an
-        array or a sparse matrix.
-
-    Attributes
-    ----------
-    thresholds
-        The medians, (p,).
-    """
-
-    def __init__(self, model: Autoencoder, x: Any) -> None:
-        if not isinstance(model, Autoencoder):
-            raise ValueError(
-                f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective "
-                "give objective.model"
-            )
-        self.model = model
-        self.thresholds = np.median(self._activities(x), axis=0)
-
-    def bits(self, x: Any) -> np.ndarray:
-        """Bits of messages (N, ...), as booleans (N, p)."""
-        return self._activities(x) > self.thresholds
-
-    def encode(self, x: Any) -> np.ndarray:
-        """Codes of messages (N, ...): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
-        return pack(self.bits(x))
-
-    def _activities(self, x: Any) -> np.ndarray:
-        if not issparse(x):
-            x = torch.as_tensor(x).to(next(self.model.parameters()).dtype)
-        h = as_array(in_pieces(self.model, x, CHUNK, self._chunk))
-        if h.ndim != 2:
-            raise ValueError(f"got codes of shape {h.shape}, expected (N, p): flatten them first")
-        return h
-
-    def _chunk(self, x: Tensor) -> Tensor:
-        h = self.model.encoder(x)
-        return h if isinstance(self.model.bottleneck, Binary) else self.model.bottleneck(h)
+__all__ = ["LinearHasher", "itq", "lsh", "pca_sign", "rerank"]
 
 
 class LinearHasher(NamedTuple):
@@ -104,7 +43,7 @@ class LinearHasher(NamedTuple):
     thresholds: np.ndarray
     """t, (p,)."""
 
-    def bits(self, x: ArrayLike) -> np.ndarray:
+    def bits(self, x: Data) -> np.ndarray:
         """Bits of messages (N, m), as booleans (N, p)."""
         x = _matrix(x)
         if x.shape[1] != len(self.directions):
@@ -114,12 +53,13 @@ class LinearHasher(NamedTuple):
             )
         return x @ self.directions > self.thresholds
 
-    def encode(self, x: ArrayLike) -> np.ndarray:
+    def encode(self, x: Data) -> np.ndarray:
         """Codes of messages (N, m): eight bits a byte, uint8 (N, ⌈p / 8⌉)."""
         return pack(self.bits(x))
 
 
-def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
+@checked
+def lsh(x: Data, bits: int, *, seed: int = 0) -> LinearHasher:
     r"""Locality-sensitive hashing: random directions :math:`W_{ij} \sim N(0, 1)`.
 
     Two messages differ in each bit with a probability that is their angle, seen from the mean,
@@ -128,18 +68,22 @@ def lsh(x: ArrayLike, bits: int, *, seed: int = 0) -> LinearHasher:
     Parameters
     ----------
     x
-        The collection, (N, m); thresholds are the projections of its mean.
+        The collection, (N, m), whatever :func:`aebook.fit` takes; thresholds are the projections
+        of its mean.
     bits
         p, 1 or more; more than m will do.
     seed
         Seed of the directions.
     """
     x = _matrix(x)
-    directions = np.random.default_rng(seed).standard_normal((x.shape[1], whole("bits", bits)))
+    directions = np.random.default_rng(whole("seed", seed, least=0)).standard_normal(
+        (x.shape[1], whole("bits", bits))
+    )
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
-def pca_sign(x: ArrayLike, bits: int) -> LinearHasher:
+@checked
+def pca_sign(x: Data, bits: int) -> LinearHasher:
     r"""One bit for each principal component: on which side of the mean a message falls.
 
     Parameters
@@ -154,7 +98,8 @@ def pca_sign(x: ArrayLike, bits: int) -> LinearHasher:
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
-def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
+@checked
+def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHasher:
     r"""Iterative quantisation: principal components, rotated to fit the corners of a cube.
 
     :math:`\min_{B, R} \|B - VR\|_F^2` over signs B and rotations R, with V the principal
@@ -177,7 +122,8 @@ def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> Line
     iterations = whole("iterations", iterations, least=0)
     components = principal_components(x, whole("bits", bits)).components.numpy()
     v = (x - x.mean(0)) @ components
-    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
+    rng = np.random.default_rng(whole("seed", seed, least=0))
+    rotation, _ = np.linalg.qr(rng.standard_normal((bits, bits)))
     for _ in range(int(iterations)):
         signs = np.where(v @ rotation > 0, 1.0, -1.0)
         left, _, right = np.linalg.svd(v.T @ signs)
@@ -186,6 +132,7 @@ def itq(x: ArrayLike, bits: int, *, iterations: int = 50, seed: int = 0) -> Line
     return LinearHasher(directions, x.mean(0) @ directions)
 
 
+@checked
 def rerank(
     queries: Any, documents: Any, shortlists: Sequence[ArrayLike], k: int | None = None
 ) -> list[np.ndarray]:
@@ -208,8 +155,8 @@ def rerank(
     list of ndarray
         Row numbers, best first; equals in the order in which they came.
     """
-    queries = check_array(queries, accept_sparse="csr", input_name="queries")
-    documents = check_array(documents, accept_sparse="csr", input_name="documents")
+    queries = matrix("queries", queries)
+    documents = matrix("documents", documents)
     if queries.shape[1] != documents.shape[1]:
         raise ValueError(
             f"got queries of {queries.shape[1]} and documents of {documents.shape[1]} numbers, "
@@ -236,5 +183,5 @@ def rerank(
     return ordered
 
 
-def _matrix(x: ArrayLike) -> np.ndarray:
-    return check_array(as_array(x), dtype=np.float64, input_name="messages")
+def _matrix(x: Data) -> np.ndarray:
+    return vectors(x).numpy()

@@ -23,26 +23,24 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array
+from aebook._internal.checks import as_array, whole
+from aebook._internal.contract import checked
 from aebook.applications.retrieval import scan as hamming_scan
 from aebook.applications.retrieval import table
 from aebook.applications.retrieval.codes import (
     Neighbours,
-    check_bits,
-    check_codes,
     check_ids,
     check_k,
     check_radius,
     check_unknown,
     hamming_distances,
     new_ids,
-    pack,
     read,
-    unpack,
     words,
     write,
 )
 from aebook.applications.retrieval.faiss import FaissIndex
+from aebook.hashing import check_bits, check_codes, pack, unpack
 
 __all__ = ["FaissIndex", "HammingIndex", "Neighbours", "hamming_distances", "pack", "unpack"]
 
@@ -83,6 +81,7 @@ class HammingIndex:
     Neighbours(distances=array([[0, 1]], dtype=int32), ids=array([[1, 0]]))
     """
 
+    @checked
     def __init__(self, bits: int, address_bits: int | None = None) -> None:
         self.bits = check_bits(bits)
         most = min(self.bits, 30)
@@ -117,6 +116,7 @@ class HammingIndex:
         self._settle()
         return self._picked.copy()
 
+    @checked
     def add(self, codes: NDArray[np.uint8] | Tensor, ids: NDArray[Any] | None = None) -> None:
         """Add packed codes, (N, ⌈bits/8⌉).
 
@@ -133,6 +133,7 @@ class HammingIndex:
         self._added.append((words(codes), ids))
         self._largest = max(self._largest, int(ids.max()))
 
+    @checked
     def remove(self, ids: NDArray[Any]) -> int:
         """Remove the entries with these ids, and return how many there were."""
         ids = check_ids(ids)
@@ -149,6 +150,7 @@ class HammingIndex:
             self._settle()
         return int(gone.sum())
 
+    @checked
     def search(self, queries: NDArray[np.uint8] | Tensor, k: int) -> Neighbours:
         """The k nearest entries of each query, exactly.
 
@@ -171,6 +173,7 @@ class HammingIndex:
             np.array([near.ids[:k] for near in found], np.int64).reshape(-1, k),
         )
 
+    @checked
     def within(self, queries: NDArray[np.uint8] | Tensor, radius: int) -> list[Neighbours]:
         """All entries within ``radius`` of each query, nearest first, by the table.
 
@@ -190,12 +193,14 @@ class HammingIndex:
             found[row] = near
         return found
 
+    @checked
     def scan(self, queries: NDArray[np.uint8] | Tensor, radius: int) -> list[Neighbours]:
         """The same as :meth:`within`, by a look at all codes."""
         queries, radius = words(check_codes(queries, self.bits)), check_radius(radius)
         self._settle()
         return hamming_scan.within(self._words, self._ids, queries, radius)
 
+    @checked
     def addresses(self, code: NDArray[np.uint8] | Tensor, radius: int) -> NDArray[np.int64]:
         r"""Addresses within ``radius`` of that of one packed code, (⌈bits/8⌉,): its own first.
 
@@ -208,11 +213,11 @@ class HammingIndex:
             len(self._picked), check_radius(radius)
         )
 
+    @checked
     def bucket(self, address: int) -> NDArray[np.int64]:
         """Ids of the entries at an address, ascending."""
         self._settle()
-        if not 0 <= address < len(self._starts) - 1:
-            raise ValueError(f"got address={address!r}, expected 0 to {len(self._starts) - 2}")
+        address = whole("address", address, least=0, most=len(self._starts) - 2)
         return np.sort(self._ids[self._starts[address] : self._starts[address + 1]])
 
     def buckets(self) -> NDArray[np.int32]:
@@ -220,6 +225,7 @@ class HammingIndex:
         self._settle()
         return np.diff(self._starts)
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write codes and ids to one file, as a whole or not at all."""
         self._settle()
@@ -227,6 +233,7 @@ class HammingIndex:
         write(path, self.bits, codes, self._ids)
 
     @classmethod
+    @checked
     def load(cls, path: str | os.PathLike[str]) -> HammingIndex:
         """Read what :meth:`save` wrote; a file that is truncated or altered is refused.
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from aebook._internal.contract import checked
 from aebook.datasets import hanzi
 
 __all__ = ["UNKNOWN", "compose", "decompose"]
@@ -26,6 +27,7 @@ UNKNOWN = "〓"
 _PARTS = {composition: 2 for composition in "⿰⿱⿴⿵⿶⿷⿸⿹⿺"} | {"⿲": 3, "⿳": 3}
 
 
+@checked
 def decompose(text: str, descriptions: Mapping[str, str] | None = None) -> str:
     """Replace each character by its description; what has none stays.
 
@@ -41,6 +43,7 @@ def decompose(text: str, descriptions: Mapping[str, str] | None = None) -> str:
     return "".join(descriptions.get(character, character) for character in text)
 
 
+@checked
 def compose(text: str, descriptions: Mapping[str, str] | None = None) -> str:
     """Replace each description by its character: the inverse of :func:`decompose`.
 

@@ -11,18 +11,20 @@ beat both.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from aebook._internal.checks import whole
+from aebook._internal.contract import checked
+from aebook._internal.letters import composed, run
 
 __all__ = ["Lexicon", "Memory", "Recalled"]
 
-#: Words, each with the apostrophe that ends it, and other signs one by one.
-WORD = re.compile(r"\w+['’]?|[^\w\s]")
+#: Letters, digits and the underscore, of which words are made here.
+LETTER = r"\w"
 #: Stands for whatever a word of the target owes to no word of the source.
 NOTHING = ""
 
@@ -38,12 +40,13 @@ class Lexicon:
         p(f_1, …, f_m | e_1, …, e_l) \propto \prod_{j=1}^m \sum_{i=0}^l t(f_j | e_i)
 
     The table t is found by expectation maximisation, which here has no local optima. Words are
-    compared without regard to case. A word that has never been seen stays as it is.
+    compared without regard to case and to how an accent was typed. A word that has never been
+    seen, or never with a translation, stays as it is.
 
     Parameters
     ----------
     sources, targets
-        N texts each; the second of each pair translates the first.
+        N texts each; the second of each pair translates the first. One may be empty.
     iterations
         Steps of expectation maximisation, 1 or more.
 
@@ -53,10 +56,11 @@ class Lexicon:
         For each word of the source the word for it and its probability.
     """
 
+    @checked
     def __init__(
         self, sources: Sequence[str], targets: Sequence[str], *, iterations: int = 10
     ) -> None:
-        _check_pairs(sources, targets)
+        sources, targets = _checked_pairs(sources, targets)
         iterations = whole("iterations", iterations)
         known: tuple[dict[str, int], dict[str, int]] = ({NOTHING: 0}, {})
         links = []
@@ -77,20 +81,19 @@ class Lexicon:
             share = t[entry] / np.bincount(words, t[entry])[words]
             count = np.bincount(entry, share)
             t = count / np.bincount(of_e, count)[of_e]
-        names = list(known[1])
+        given, names = list(known[0]), list(known[1])
         # of equals, the word that was met first
         best = np.lexsort((of_f, -t, of_e))
         first = best[np.unique(of_e[best], return_index=True)[1]]
         self.table = {
-            word: (names[of_f[row]], float(t[row]))
-            for word, row in zip(known[0], first, strict=True)
-            if word != NOTHING
+            given[of_e[row]]: (names[of_f[row]], float(t[row])) for row in first if of_e[row]
         }
 
+    @checked
     def translate(self, texts: Sequence[str]) -> list[str]:
         """Translate each word; the first letter is a capital where it was one."""
         translated = []
-        for text in texts:
+        for text in checked_texts(texts, empty=True):
             words = [self.table.get(word, (word,))[0] for word in _words(text)]
             joined = re.sub(r"(?<=['’(]) | (?=[.,)\]…])", "", " ".join(words))
             translated.append(joined[:1].upper() + joined[1:] if text[:1].isupper() else joined)
@@ -120,17 +123,22 @@ class Memory:
         N texts each; the second of each pair translates the first.
     """
 
+    @checked
     def __init__(self, sources: Sequence[str], targets: Sequence[str]) -> None:
-        _check_pairs(sources, targets)
-        self.sources, self.targets = list(sources), list(targets)
+        self.sources, self.targets = _checked_pairs(sources, targets)
         self._weigh = TfidfVectorizer(
-            token_pattern=r"\w+|[^\w\s]", ngram_range=(1, 2), sublinear_tf=True
+            preprocessor=composed,
+            tokenizer=_signs,
+            token_pattern=None,  # pyright: ignore[reportArgumentType]
+            ngram_range=(1, 2),
+            sublinear_tf=True,
         )
         self._known = self._weigh.fit_transform(self.sources)
 
+    @checked
     def translate(self, texts: Sequence[str]) -> Recalled:
         """The nearest known text of each, of equals the first, and its translation."""
-        cosine = (self._weigh.transform(texts) @ self._known.T).toarray()
+        cosine = (self._weigh.transform(checked_texts(texts, empty=True)) @ self._known.T).toarray()
         # rounded, so that equals are equal
         nearest = cosine.round(6).argmax(1)
         return Recalled(
@@ -140,17 +148,40 @@ class Memory:
         )
 
 
+def checked_texts(texts: Sequence[str], *, empty: bool = False) -> list[str]:
+    """One text or more as a list of strings.
+
+    Parameters
+    ----------
+    texts
+        What should be texts.
+    empty
+        Whether a text may be empty.
+    """
+    many = isinstance(texts, Iterable) and not isinstance(texts, str)
+    listed: list[str] = list(texts) if many else []
+    if not many or not all(isinstance(text, str) for text in listed):
+        raise ValueError("got something other than a list of strings: for one text use [text]")
+    if not listed or not (empty or all(text.strip() for text in listed)):
+        raise ValueError("got no text, or an empty one; expected texts with something in them")
+    return listed
+
+
 def _words(text: str) -> list[str]:
-    return WORD.findall(text.casefold())
+    """Words, each with the apostrophe that ends it, and other signs one by one."""
+    text = composed(text, fold=True)
+    return re.findall(rf"{run(LETTER, text)}['’]?|[^\w\s]", text)
 
 
-def _check_pairs(sources: Sequence[str], targets: Sequence[str]) -> None:
-    for texts in (sources, targets):
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise ValueError("got something other than a list of strings, expected pairs of texts")
-    if len(sources) != len(targets) or not len(sources):
-        raise ValueError(
-            f"got {len(sources)} sources and {len(targets)} targets, expected as many, and some"
-        )
+def _signs(text: str) -> list[str]:
+    """Words and other signs of a text in small letters."""
+    return re.findall(rf"{run(LETTER, text)}|[^\w\s]", text)
+
+
+def _checked_pairs(sources: Sequence[str], targets: Sequence[str]) -> tuple[list[str], list[str]]:
+    sources, targets = (checked_texts(texts, empty=True) for texts in (sources, targets))
+    if len(sources) != len(targets):
+        raise ValueError(f"got {len(sources)} sources and {len(targets)} targets, expected as many")
     if not any(map(_words, sources)) or not any(map(_words, targets)):
         raise ValueError("got texts without a single word, expected pairs of texts")
+    return sources, targets

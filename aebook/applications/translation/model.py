@@ -25,9 +25,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aebook._internal.checks import need, whole
+from aebook._internal.checks import need, number, whole
+from aebook._internal.contract import checked
+from aebook.applications.translation.lexicon import checked_texts
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
+from aebook.inference import evaluating
 from aebook.recurrent import END, PADDING, Decoder, Encoder
 
 __all__ = ["Scores", "Translator", "Vocabulary", "scores"]
@@ -53,12 +56,15 @@ class Vocabulary:
         Most symbols, 4 or more. If it is less than there are characters, the rarest are unknown.
     """
 
+    @checked
     def __init__(self, texts: Sequence[str], size: int = 1000) -> None:
-        texts = _checked(texts)
-        size = whole("size", size, least=4)
+        texts = checked_texts(texts)
+        size = whole("size", size, least=4, most=2**24)
         tokenizers = need("tokenizers", "tokenizers", "translation")
         before = tokenizers.pre_tokenizers
         self._pieces = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="[unknown]"))
+        # the same symbols however an accent was typed
+        self._pieces.normalizer = tokenizers.normalizers.NFC()
         self._pieces.pre_tokenizer = before.Sequence([before.Metaspace(), before.Punctuation()])
         self._pieces.decoder = tokenizers.decoders.Metaspace()
         # characters first, the commonest of them, so that joining cannot push them out
@@ -73,10 +79,12 @@ class Vocabulary:
     def __len__(self) -> int:
         return self._pieces.get_vocab_size()
 
+    @checked
     def pieces(self, text: str) -> list[str]:
         """The symbols of a text, written out; ``▁`` is the space before a word."""
         return self._pieces.encode(text).tokens
 
+    @checked
     def encode(self, texts: Sequence[str], *, reverse: bool = False) -> Tensor:
         """Symbols of N texts, int64 (N, T): each text, the end, and padding up to the longest.
 
@@ -88,15 +96,22 @@ class Vocabulary:
             Write each backwards, the end still last.
         """
         rows = [
-            row.ids[:: -1 if reverse else 1] for row in self._pieces.encode_batch(_checked(texts))
+            row.ids[:: -1 if reverse else 1]
+            for row in self._pieces.encode_batch(checked_texts(texts))
         ]
         symbols = torch.full((len(rows), max(map(len, rows)) + 1), PADDING)
         for given, row in zip(symbols, rows, strict=True):
             given[: len(row) + 1] = torch.tensor([*row, END])
         return symbols
 
+    @checked
     def decode(self, symbols: Tensor) -> list[str]:
         """The texts of symbols (N, T), each up to its end; unknown ones are left out."""
+        if symbols.dim() != 2 or symbols.dtype != torch.int64:
+            raise ValueError(
+                f"got symbols of shape {tuple(symbols.shape)} and {symbols.dtype}, expected int64, "
+                "(N, T)"
+            )
         texts = []
         for row in symbols.tolist():
             row = row[: row.index(END)] if END in row else row
@@ -129,6 +144,7 @@ class Translator:
         The :class:`aebook.Autoencoder`, from messages of the source to messages of the target.
     """
 
+    @checked
     def __init__(
         self,
         source: Vocabulary,
@@ -160,6 +176,7 @@ class Translator:
                 )
         self.model = model
 
+    @checked
     def objective(self, hide: float = 0.0) -> Objective:
         r"""What to minimise: :math:`-\sum_t \log p(y_t | E(T(x)), y_{<t})`, in nats a text.
 
@@ -169,11 +186,11 @@ class Translator:
             The corruption T: the probability that a symbol of the source is replaced by the unknown
             one. It is noise against learning by heart, and shows what to do with the unknown.
         """
-        if not 0 <= hide < 1:
-            raise ValueError(f"got hide={hide}, expected a probability from 0 to less than 1")
+        hide = number("hide", hide, least=0, below=1)
         corruption = partial(_hidden, share=hide) if hide else None
         return Objective(self.model, corruption, partial(categorical, ignore=PADDING))
 
+    @checked
     def batches(
         self, sources: Sequence[str], targets: Sequence[str], *, size: int = 64
     ) -> DataLoader:
@@ -195,6 +212,7 @@ class Translator:
         order = _ByLength(lengths, size)
         return DataLoader(TensorDataset(x, y), batch_sampler=order, collate_fn=_trimmed)
 
+    @checked
     @torch.no_grad()
     def translate(self, texts: Sequence[str], beam: int = 1) -> list[str]:
         """Translate N texts, each on its own.
@@ -212,14 +230,12 @@ class Translator:
         order = (x != PADDING).sum(1).argsort(stable=True)
         write = self.model.decoder if beam == 1 else partial(self.model.decoder.beam, width=beam)
         translated = [""] * len(x)
-        was_training = self.model.training
-        self.model.eval()
-        for rows in order.split(CHUNK):
-            (part,) = _trimmed([(row,) for row in x[rows]])
-            z = self.model.encode(part.to(next(self.model.parameters()).device))
-            for row, text in zip(rows.tolist(), self.target.decode(write(z)), strict=True):
-                translated[row] = text
-        self.model.train(was_training)
+        with evaluating(self.model):
+            for rows in order.split(CHUNK):
+                (part,) = _trimmed([(row,) for row in x[rows]])
+                z = self.model.encode(part.to(next(self.model.parameters()).device))
+                for row, text in zip(rows.tolist(), self.target.decode(write(z)), strict=True):
+                    translated[row] = text
         return translated
 
 
@@ -235,6 +251,7 @@ class Scores(NamedTuple):
     """The version and the settings of BLEU, without which its number says little (Post 2018)."""
 
 
+@checked
 def scores(
     translations: Sequence[str], references: Sequence[str], *, chinese: bool = False
 ) -> Scores:
@@ -249,7 +266,7 @@ def scores(
     chinese
         Whether the texts are Chinese: a character is then a word.
     """
-    translations, references = _checked(translations, empty=True), _checked(references)
+    translations, references = checked_texts(translations, empty=True), checked_texts(references)
     if len(translations) != len(references):
         raise ValueError(
             f"got {len(translations)} translations and {len(references)} references, expected one "
@@ -293,12 +310,3 @@ def _trimmed(rows: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """Batches without the columns that are padding in all their rows."""
     stacked = [torch.stack(column) for column in zip(*rows, strict=True)]
     return tuple(column[:, : int((column != PADDING).sum(1).max())] for column in stacked)
-
-
-def _checked(texts: Sequence[str], *, empty: bool = False) -> list[str]:
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise ValueError("got something other than a list of strings: for one text use [text]")
-    texts = list(texts)
-    if not texts or not (empty or all(text.strip() for text in texts)):
-        raise ValueError("got no text, or an empty one; expected texts with something in them")
-    return texts

@@ -16,11 +16,14 @@ from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
+from aebook._internal.contract import checked
+
 __all__ = ["common_ancestor", "depths", "path_similarity", "wu_palmer"]
 
 Senses = Sequence[int]
 
 
+@checked
 def depths(parents: Sequence[Senses]) -> np.ndarray:
     """Number of meanings on the longest way from a root down to each, itself included.
 
@@ -53,6 +56,7 @@ def depths(parents: Sequence[Senses]) -> np.ndarray:
     return depth
 
 
+@checked
 def wu_palmer(senses: Sequence[Senses], parents: Sequence[Senses]) -> np.ndarray:
     r"""Similarity of Wu & Palmer 1994 of every two words.
 
@@ -82,6 +86,7 @@ def wu_palmer(senses: Sequence[Senses], parents: Sequence[Senses]) -> np.ndarray
     )
 
 
+@checked
 def path_similarity(senses: Sequence[Senses], parents: Sequence[Senses]) -> np.ndarray:
     r"""Similarity by the shortest way from word to word, up and down again.
 
@@ -104,6 +109,7 @@ def path_similarity(senses: Sequence[Senses], parents: Sequence[Senses]) -> np.n
     return _best(senses, parents, lambda steps, above: 1 / (1 + steps))
 
 
+@checked
 def common_ancestor(first: Senses, second: Senses, parents: Sequence[Senses]) -> int:
     """Where two words meet: the meaning a that gives their similarity in :func:`wu_palmer`.
 

@@ -26,11 +26,13 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.linalg import svds
-from sklearn import utils
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.checks import check_arguments, number
+from aebook._internal.checks import matrix as matrix_of
+from aebook._internal.contract import checked
+from aebook._internal.letters import composed, run
 from aebook.core import Objective
 from aebook.corruptions import masking
 from aebook.distances import categorical
@@ -47,19 +49,21 @@ __all__ = [
     "word_autoencoder",
 ]
 
-# scikit-learn leaves it without types, and a checker would guess them from the defaults
-check_array: Any = utils.check_array
 
-_WORD = re.compile(r"[^\W\d_]+")
-
-
+@checked
 def tokens(text: str) -> list[str]:
-    """The words of a text in order: its longest runs of letters of any alphabet, in lower case."""
+    """The words of a text in order: its longest runs of letters of any alphabet, in lower case.
+
+    Marks belong to their letter: vowel signs, points, accents. An accent may be typed as one
+    character with its letter or as a second one, the word is the same (Unicode's NFC).
+    """
     if not isinstance(text, str):
         raise ValueError(f"got a text of type {type(text).__name__}, expected a string")
-    return _WORD.findall(text.lower())
+    text = composed(text)
+    return re.findall(run(r"[^\W\d_]", text), text)
 
 
+@checked
 def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
     """The words that occur often enough, the most frequent first, equals by the alphabet.
 
@@ -87,6 +91,7 @@ def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
     return sorted(words, key=lambda word: (-counts[word], word))
 
 
+@checked
 def cooccurrence(
     texts: Iterable[str],
     words: Sequence[str],
@@ -150,6 +155,7 @@ def cooccurrence(
     return sparse.coo_array((values, (i, j)), shape).tocsr()
 
 
+@checked
 def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.csr_array:
     r"""Positive pointwise mutual information of words and contexts.
 
@@ -177,7 +183,7 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
         M, float64, (N, M).
     """
     shift = number("shift", shift)
-    if not 0 < smoothing <= 1:
+    if number("smoothing", smoothing) > 1:
         raise ValueError(f"got smoothing={smoothing}, expected more than 0 and at most 1")
     counts = _counts(counts).tocoo()
     of_word = counts.sum(1)
@@ -191,6 +197,7 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
     return matrix
 
 
+@checked
 def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     r"""Word vectors :math:`U_p Σ_p^γ` of a matrix :math:`M \approx U_p Σ_p V_p^\top`.
 
@@ -213,12 +220,7 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     ndarray
         (N, p), float64, by falling singular value; signs are arbitrary.
     """
-    matrix = check_array(
-        as_array(matrix) if isinstance(matrix, Tensor) else matrix,
-        accept_sparse="csr",
-        dtype=np.float64,
-        input_name="matrix",
-    )
+    matrix = matrix_of("matrix", matrix, dtype=np.float64)
     check_arguments(p=p)
     if p > min(matrix.shape):
         raise ValueError(
@@ -235,6 +237,7 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     return u * s**power
 
 
+@checked
 def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tuple[Tensor, Tensor]:
     r"""What the autoencoder of words sees of each word, and what it has to say.
 
@@ -261,6 +264,7 @@ def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tup
     return x, target
 
 
+@checked
 def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective:
     r"""Autoencoder of words with a linear code of p numbers.
 
@@ -281,12 +285,12 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
         Share of the contexts that T sets to 0, at least 0 and less than 1.
     """
     check_arguments(contexts=contexts, p=p)
-    if not 0 <= hidden < 1:
-        raise ValueError(f"got hidden={hidden}, expected at least 0 and less than 1")
+    hidden = number("hidden", hidden, least=0, below=1)
     corruption = masking(hidden) if hidden else None
     return plain((int(contexts), int(p)), output=None, corruption=corruption, distance=categorical)
 
 
+@checked
 def neighbours(
     word: str, words: Sequence[str], vectors: ArrayLike, *, k: int = 10
 ) -> list[tuple[str, float]]:
@@ -314,7 +318,7 @@ def neighbours(
             f"got the word {word!r}, expected one of the {len(number)} given: the vocabulary "
             "holds frequent words in lower case"
         )
-    rows: Any = normalize(check_array(as_array(vectors), dtype=np.float64, input_name="vectors"))
+    rows: Any = normalize(matrix_of("vectors", vectors, dtype=np.float64))
     if len(rows) != len(number):
         raise ValueError(f"got {len(rows)} vectors for {len(number)} words, expected one each")
     check_arguments(k=k)
@@ -344,8 +348,7 @@ def _numbers(words: Sequence[str], what: str) -> dict[str, int]:
 
 
 def _counts(counts: Any) -> sparse.csr_array:
-    counts = as_array(counts) if isinstance(counts, Tensor) else counts
-    counts = check_array(counts, accept_sparse="csr", dtype=np.float64, input_name="counts")
+    counts = matrix_of("counts", counts, dtype=np.float64)
     counts = sparse.csr_array(counts)
     if counts.nnz and counts.data.min() < 0:
         raise ValueError(f"got a count of {counts.data.min():.3g}, expected 0 or more")

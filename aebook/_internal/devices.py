@@ -1,0 +1,52 @@
+"""Where it is computed: the choice of a device, the way there and back, and what fits on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+__all__ = ["chosen", "has_room", "moved", "named"]
+
+
+def named(device: str | torch.device) -> torch.device:
+    """The device of that name."""
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"got device={device!r}, expected 'cpu', 'cuda' or 'mps'") from error
+
+
+def chosen(device: str | torch.device | None, dtype: torch.dtype) -> torch.device:
+    """The device that was asked for; by default a GPU if there is one that computes in the type."""
+    if device is not None:
+        return named(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    # float64 is the one type that mps has not
+    mps = torch.backends.mps.is_available() and dtype != torch.float64
+    return torch.device("mps" if mps else "cpu")
+
+
+@contextlib.contextmanager
+def moved(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Move to a device and, whatever happens, back."""
+    home = next(network.parameters()).device
+    network.to(device)
+    try:
+        yield
+    finally:
+        network.to(home)
+
+
+def has_room(size: int, device: torch.device) -> bool:
+    """Whether so many bytes of data leave half of a device's free memory to what is computed."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    elif device.type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    else:
+        return True
+    return 2 * size <= free
