@@ -752,7 +752,7 @@ def test_scores_are_reconstruction_errors_with_the_sign_turned(scale):
     x = load_wine().data
     detector = clone(EVERY[1]).set_params(scale=scale, novelty=False).fit(x)
     seen = StandardScaler().fit_transform(x) if scale else x
-    errors = anomaly.reconstruction_error(detector.objective_, seen).numpy()
+    errors = anomaly.reconstruction_error(detector.objective_, seen)
     scores = detector.score_samples(x.astype(np.float32))
     assert scores.dtype == np.float64
     np.testing.assert_allclose(detector.score_samples(x), -errors, rtol=1e-10)
