@@ -115,7 +115,7 @@ def test_the_hasher_takes_a_sparse_matrix():
 
 def test_the_hasher_refuses_what_it_cannot_take():
     objective = aebook.variants.binary((12, 5))
-    with pytest.raises(ValueError, match=r"for an objective give objective\.model"):
+    with pytest.raises(ValueError, match=r"expected an Autoencoder"):
         SemanticHasher(objective, torch.rand(3, 12))
     with pytest.raises(ValueError, match="got no data"):
         SemanticHasher(objective.model, torch.rand(0, 12))
