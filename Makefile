@@ -96,7 +96,7 @@ test-package: $(STAMP)
 	$(PYTEST) -n $(JOBS) --ignore tests/book tests
 
 test-rules: $(STAMP)
-	$(PYTEST) tests/book/test_rules.py tests/book/test_compare.py tests/book/test_shift.py
+	$(PYTEST) tests/book/test_rules.py tests/book/test_concordance.py tests/book/test_compare.py tests/book/test_shift.py
 
 # A new machine lacks what the imports build: matplotlib's font cache, which says so on stderr and in
 # a chapter would be an output that differs, and the code that numba compiles for UMAP.
@@ -135,6 +135,7 @@ test-pages: $(STAMP)
 
 refresh: $(STAMP)
 	$(BIN)/python tools/refresh.py $(CHAPTER)
+	$(BIN)/python tools/concordance.py
 
 # What came out goes into the package, from which the book reads it.
 bench: $(RIVALS)

@@ -254,6 +254,7 @@ class Objective(nn.Module):
         return Loss(functools.reduce(operator.add, terms.values()), terms)
 
 
+@checked
 def settings(network: nn.Module) -> dict[str, Tensor]:
     """What a person or a schedule sets in a network, by its name in ``network.state_dict()``.
 

@@ -66,7 +66,7 @@ EXEMPT = {
     "machinery that no user names": (
         r"theory\.likelihood\.(draws|posterior_of|weighted_bound)$|"
         r"_internal\.|processes\.|data\.|inference\.(in_pieces|evaluating)$|training\.reach\.|core\.check_weighable$|training\.history\.Mean"
-        r"|training\.checkpoints\.|applications\.anomaly\.posteriors\."
+        r"|training\.(checkpoints|fingerprint)\.|applications\.anomaly\.posteriors\."
         r"|applications\.retrieval\.(scan|table)\.|estimators\.network\.|hashing\.check_"
         r"|storage\.architecture\.|datasets\.verified\."
     ),
@@ -252,6 +252,7 @@ CASES = {
     "core.Objective.per_sample": lambda: (plain().per_sample, dict(x=data(), target=None)),
     "core.Objective.forward": lambda: (plain(), dict(x=data(), target=None, weight=None)),
     "core.layers": lambda: dict(encoder=trained().encoder, x=data()),
+    "core.settings": lambda: dict(network=plain()),
     "training.loop.evaluate": lambda: dict(
         objective=plain(), data=data(), batch_size=4, sample_weight=None, seed=0
     ),
@@ -273,6 +274,7 @@ CASES = {
         device="cpu",
         seed=0,
         checkpoint=None,
+        callback=None,
         progress=False,
     ),
     "training.full_batch.lbfgs": lambda: dict(
@@ -1005,6 +1007,7 @@ TAKEN = {
         "core.Autoencoder(decoder)",
         "core.Autoencoder(bottleneck)",
         "core.layers(encoder)",
+        "core.settings(network)",
         "training.loop.fit(schedule)",
         "jacobian.by_autograd(encoder)",
         "jacobian.jacobian(encoder)",
@@ -1211,6 +1214,7 @@ TAKEN = {
     # functions whose values are seen when they are used, or that return nothing
     "function class layer": (
         "training.loop.fit(anneal)",
+        "training.loop.fit(callback)",
         "training.temperature.fit_until_converged(anneal)",
         "applications.molecules.model.Alphabet(split)",
     ),

@@ -142,7 +142,12 @@ def taken(name: str, value: Any, hint: Any) -> Any:
     elif kind in (tuple, list, Sequence, Collection, Iterable):
         return _entries(name, value, hint, kind, parts)
     elif isinstance(kind, type):
-        good = isinstance(value, kind)
+        if (fields := getattr(kind, "_fields", None)) and type(value) is tuple:
+            # what would be named may come without its names
+            if good := len(value) == len(fields):
+                found = kind(*value)
+        else:
+            good = isinstance(value, kind)
     if not good:
         raise ValueError(f"got {shown(name, value)}, expected {_expected(hint)}")
     return found

@@ -209,6 +209,34 @@ def test_theme_switch(visit) -> None:
     assert seen == {"light", "dark"}
 
 
+def test_concordance_can_be_filtered_and_sorted(visit) -> None:
+    page = visit("book/concordance.html", WIDTHS["phone"])
+    rows = page.locator("table.concordance tbody tr")
+    shown = page.locator("table.concordance tbody tr:visible")
+    every = rows.count()
+    assert shown.count() == every
+
+    page.select_option("select[name=verdict]", "wrong")
+    assert 0 < shown.count() < every
+    assert set(shown.locator("td:nth-child(3) strong").all_inner_texts()) == {"wrong"}
+    page.select_option("select[name=verdict]", "")
+    page.fill("input[name=words]", "no such words")
+    assert shown.count() == 0
+
+    # a link to a hidden row shows it
+    page.evaluate("() => { location.hash = '#says-pca-1'; }")
+    page.locator("#says-pca-1").wait_for()
+    assert shown.count() == every
+
+    # by verdict, and back into the article's order
+    first = rows.first.inner_text()
+    page.get_by_role("button", name="Verdict").click()
+    assert "cannot be checked here" in rows.last.inner_text()
+    page.get_by_role("button", name="Row").click()
+    assert rows.first.inner_text() == first
+    assert page.problems == []
+
+
 def test_mathematics_from_a_file(browser, html: Path) -> None:
     """The path that `make book` prints can be opened without a server."""
     page = browser.new_page()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, PPoly
 
-from aebook._internal.checks import as_array, check_image, one_of, shown
+from aebook._internal.checks import as_array, check_image, shown
 from aebook._internal.contract import checked
 from aebook.metrics import psnr
 
@@ -66,7 +66,8 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
     format
         ``"JPEG"``, ``"JPEG2000"``, ``"WEBP"`` or another that Pillow writes.
     **options
-        What Pillow's ``save`` takes for that format, such as ``quality=50``.
+        What Pillow's ``save`` takes for that format, such as ``quality=50``. JPEG 2000 has its
+        transform of colours unless ``mct=0``, as its own tools write it; Pillow leaves it out.
 
     Returns
     -------
@@ -77,7 +78,10 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
     from PIL import Image
 
     Image.init()
-    one_of("format", format.upper(), tuple(Image.SAVE))
+    if format.upper() not in Image.SAVE:
+        raise ValueError(f"got format={format!r}, expected one that Pillow writes, such as 'JPEG'")
+    if format.upper() == "JPEG2000":
+        options = {"mct": 1, **options}
 
     def compress(image: NDArray[np.uint8]) -> bytes:
         image = as_array(image)
