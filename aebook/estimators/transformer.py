@@ -63,8 +63,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Whether to shift and scale each feature to mean 0 and variance 1 before all else. Without,
         features of large variance dominate the loss, and training fails on large numbers.
     epochs
-        Passes of ``fit`` over the data, 0 or more, or fewer where it stops early. With ``"auto"``, as
-        many as make 2,000 steps, from 10 to 100.
+        Passes of ``fit`` over the data, 0 or more, or fewer where it stops early. With ``"auto"``,
+        as many as make 2,000 steps, from 10 to 100.
     batch_size
         Samples a step; all of them if there are fewer. The last batch of an epoch may be smaller.
         With ``"auto"``, a fiftieth of the samples, from 32 to 1,024.
