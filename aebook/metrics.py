@@ -151,9 +151,11 @@ def threshold(
         How many messages each score stands for, (n,), 0 or more; only their ratios matter. The
         k-th in order then has the rank :math:`\sum_{i \le k} w_i` in place of k, w having mean 1.
     interpolate
-        Go from one rank to the next along a straight line. The share above is then c, or 1 - q, and
-        not the next possible one below it, as nearly as the distribution is straight between two
-        scores; with few scores that is much nearer. The bound on the probability is lost.
+        Go from one rank to the next: from :math:`s_k` to :math:`s_{k+1}` along a line on which
+        :math:`1 / (n + 1 - k)` is straight. A new message then lies above with probability 1 - q,
+        and not with the next possible one below, if the tail of the scores is exponential, and
+        nearly so if it is not: with 35 scores and 1 - q = 0.05 the probability is from 0.048 to
+        0.053 for Gaussian, lognormal, Pareto and uniform scores, and 0.028 without.
     """
     values = as_array(scores)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
@@ -181,7 +183,8 @@ def threshold(
     else:
         raise ValueError("got neither or both of contamination and quantile, expected one of them")
     if interpolate:
-        return float(np.interp(rank, ranks, values[order]))
+        # with j of n scores above s_k, exponential ones, the next is 1 / j of their mean away
+        return float(np.interp(1 / (n + 1 - rank), 1 / (n + 1 - ranks), values[order]))
     # a hair of rounding must not cost a whole rank: 0.29 · 100 = 28.999…
     return float(values[order][min(np.searchsorted(ranks, rank - 1e-9), n - 1)])
 

@@ -336,13 +336,15 @@ def test_a_weight_says_how_many_messages_a_score_stands_for(scores, q, data):
         assert threshold(scores, **options) == threshold(scores, sample_weight=ones, **options)
 
 
-def test_between_ranks_the_share_of_uniform_scores_is_the_one_promised():
-    # the k-th of n uniform scores has the mean k / (n + 1), so a line between two has q throughout
-    scores = np.arange(1, 20) / 20
-    for q in (0.05, 0.123, 0.5, 0.777, 0.95):
-        assert threshold(scores, quantile=q, interpolate=True) == pytest.approx(q)
-        assert threshold(scores, quantile=q) >= q - 1e-12
-    assert threshold([3.0, 1.0], quantile=0.5, interpolate=True) == 2
+@pytest.mark.parametrize(("n", "c"), [(19, 0.07), (35, 0.05), (35, 0.1), (100, 0.033)])
+def test_between_ranks_the_share_of_exponential_scores_is_the_one_promised(n, c):
+    scores = np.random.default_rng(0).exponential(size=(4000, n))
+    shares = [np.exp(-threshold(s, quantile=1 - c, interpolate=True)) for s in scores]
+    assert abs(np.mean(shares) - c) < 4 * np.std(shares) / 4000**0.5
+    # where the rank is whole it is the rank
+    for q in np.arange(1, n + 1) / (n + 1):
+        between = threshold(scores[0], quantile=q, interpolate=True)
+        assert between == pytest.approx(threshold(scores[0], quantile=q))
 
 
 @pytest.mark.parametrize("weight", [[1.0], [1, -1, 1], [0, 0, 0], [1, np.nan, 1]])

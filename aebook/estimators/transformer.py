@@ -63,7 +63,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Whether to shift and scale each feature to mean 0 and variance 1 before all else. Without,
         features of large variance dominate the loss, and training fails on large numbers.
     epochs
-        Passes of ``fit`` over the data, 0 or more, or fewer where it stops early. With ``"auto"``
+        Passes of ``fit`` over the data, 0 or more, or fewer where it stops early. With ``"auto"``,
         as many as make 2,000 steps, from 10 to 100.
     batch_size
         Samples a step; all of them if there are fewer. The last batch of an epoch may be smaller.
