@@ -1,12 +1,20 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from torch import distributions
 
-from aebook.distances import Gaussian, bernoulli, categorical, squared_error
+from aebook.distances import (
+    DiscretisedLogistic,
+    Gaussian,
+    bernoulli,
+    categorical,
+    squared_error,
+)
 
 F64 = torch.float64
 SHAPES = [(5,), (5, 7), (4, 2, 3, 3)]
@@ -239,3 +247,79 @@ def test_gaussian_refuses_a_sigma_that_is_none(sigma):
 def test_gaussian_refuses_an_unknown_kind():
     with pytest.raises(ValueError, match=r"got kind='best', expected 'fixed', 'learned'"):
         Gaussian(kind="best")
+
+
+# Grey levels ---------------------------------------------------------------------------------
+
+GREY = st.tuples(st.integers(2, 300), st.floats(-3, 3), st.floats(-9, 9))
+
+
+@given(GREY)
+def test_every_level_has_a_probability_and_they_sum_to_one(case):
+    levels, mean, log_scale = case
+    given = torch.tensor([[mean, log_scale]], dtype=F64)
+    p = DiscretisedLogistic(levels).probabilities(given)
+    assert p.shape == (1, 1, levels)
+    assert (p >= 0).all()
+    torch.testing.assert_close(p.sum(-1), torch.ones(1, 1, dtype=F64))
+    scale = math.exp(min(max(log_scale, -7), 7))
+    edges = np.r_[-np.inf, (np.arange(1, levels) - 0.5) / (levels - 1), np.inf]
+    expected = np.diff(stats.logistic(mean, scale).cdf(edges))
+    np.testing.assert_allclose(p[0, 0].numpy(), expected, atol=1e-12)
+
+
+@given(GREY)
+def test_the_logistic_distance_is_the_negative_logarithm_of_that_probability(case):
+    levels, mean, log_scale = case
+    distance = DiscretisedLogistic(levels)
+    given = torch.tensor([[mean, log_scale]], dtype=F64).expand(levels, 2)
+    value = distance(given, torch.linspace(0, 1, levels, dtype=F64)[:, None])
+    p = distance.probabilities(given[:1])[0, 0]
+    torch.testing.assert_close(value[p > 0], -p[p > 0].log(), rtol=1e-9, atol=1e-9)
+    assert value.isfinite().all()
+    # far from the mean the tail is an exponential, and not 0
+    far = distance(torch.tensor([[-3.0, -7.0]]), torch.tensor([[1.0]]))
+    assert far.item() == pytest.approx((4 - 0.5 / (levels - 1)) * math.exp(7), rel=1e-3)
+
+
+def test_the_logistic_distance_takes_images_and_sums_over_them():
+    distance, x = DiscretisedLogistic(), torch.randint(256, (4, 2, 3, 5)) / 255
+    halves = torch.randn(4, 2, 3, 5), torch.randn(4, 2, 3, 5)
+    value = distance(torch.cat(halves, 1), x)
+    flat = distance(torch.cat([h.flatten(1) for h in halves], 1), x.flatten(1))
+    torch.testing.assert_close(value, flat)
+    p = distance.probabilities(torch.cat(halves, 1))
+    assert p.shape == (4, 2, 3, 5, 256)
+    chosen = p.gather(-1, (255 * x).round().long().unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(value, -per_sample(chosen.log()))
+
+
+def test_gradients_of_the_logistic_distance_are_those_of_differences():
+    given = torch.randn(3, 8, dtype=F64, requires_grad=True)
+    x = torch.randint(256, (3, 4)).double() / 255
+    x[0] = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    assert torch.autograd.gradcheck(lambda g: DiscretisedLogistic()(g, x), given)
+
+
+@pytest.mark.parametrize(
+    ("distance", "given", "x", "said"),
+    [
+        (DiscretisedLogistic(), torch.zeros(2, 6), torch.full((2, 3), 0.5), "256 levels"),
+        (DiscretisedLogistic(), torch.zeros(2, 6), torch.full((2, 3), 2.0), "256 levels"),
+        (DiscretisedLogistic(), torch.zeros(2, 6), torch.full((2, 3), math.nan), "256 levels"),
+        (DiscretisedLogistic(3), torch.zeros(2, 6), torch.full((2, 3), 1 / 255), "3 levels"),
+        (DiscretisedLogistic(), torch.zeros(2, 6), torch.ones(2, 3, dtype=torch.int), "dtype"),
+        (DiscretisedLogistic(), torch.zeros(2, 3), torch.zeros(2, 3), "means, and then log"),
+        (DiscretisedLogistic(), torch.zeros(2, 6), torch.zeros(2, 6), "same shape"),
+    ],
+    ids=["between", "beyond", "nan", "other", "whole", "odd", "shape"],
+)
+def test_what_is_no_grey_level_is_refused(distance, given, x, said):
+    with pytest.raises(ValueError, match=said):
+        distance(given, x)
+
+
+@pytest.mark.parametrize("levels", [1, 0, 2.5, True, "256"])
+def test_levels_are_two_or_more(levels):
+    with pytest.raises(ValueError, match="levels"):
+        DiscretisedLogistic(levels)

@@ -55,6 +55,11 @@ def folder(tmp_path):
 
 
 GIVEN = {
+    "aebook.applications.compression.bits_back": lambda _: {
+        **vars(aebook.applications.compression.bits_back),
+        "objective": aebook.variants.variational((784, 8, 2)),
+        "images": (digits(4) > 0.5).float(),
+    },
     "aebook.applications.compression.compressors": lambda _: {
         "bitstream": aebook.applications.compression.bitstream,
         "compressors": aebook.applications.compression.compressors,
@@ -117,6 +122,7 @@ GIVEN = {
     "aebook.training.temperature": lambda _: {"x": digits()},
 }
 NEEDS = {
+    "aebook.applications.compression.bits_back": "constriction",
     "aebook.applications.compression.compressors": "constriction",
     "aebook.applications.compression.transform": "constriction",
     "aebook.applications.molecules.code_search": "rdkit",

@@ -241,6 +241,7 @@ EXAMPLES = {
     "LSTMCell": nn.LSTMCell(3, 4, bias=False),
 }
 OURS = {
+    "aebook.distances.DiscretisedLogistic": aebook.distances.DiscretisedLogistic(16),
     "aebook.distances.Gaussian": aebook.distances.Gaussian(0.7, "learned"),
     "aebook.boltzmann.rbm.RBM": aebook.boltzmann.RBM(4, 3, visible_units="gaussian"),
     "aebook.concrete.ConcreteSelector": aebook.concrete.ConcreteSelector(5, 2, 3.0),

@@ -1,5 +1,5 @@
 """What is known about autoencoders, one module a theory: as formulas that can be computed."""
 
-from aebook.theory import dimension, likelihood, linear, score
+from aebook.theory import code_length, dimension, likelihood, linear, score
 
-__all__ = ["dimension", "likelihood", "linear", "score"]
+__all__ = ["code_length", "dimension", "likelihood", "linear", "score"]

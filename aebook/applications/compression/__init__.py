@@ -1,6 +1,6 @@
-"""Lossy compression of images: a transform coder, its bytes, and its rivals."""
+"""Compression: a lossy transform coder of images and its rivals; exact messages by bits-back."""
 
-from aebook.applications.compression import compressors, rate_distortion
+from aebook.applications.compression import bits_back, compressors, rate_distortion
 from aebook.applications.compression.bitstream import Codec, tables
 from aebook.applications.compression.transform import (
     Analysis,
@@ -16,6 +16,7 @@ __all__ = [
     "Codec",
     "Quantiser",
     "Synthesis",
+    "bits_back",
     "compressors",
     "rate",
     "rate_distortion",
