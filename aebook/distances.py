@@ -161,31 +161,27 @@ class DiscretisedLogistic(nn.Module):
                     f"got a target that is not made of the {self.levels} levels 0, 1/{last}, ..., "
                     f"1: for images of bytes use x.float() / 255, else round x to levels"
                 )
-        above, below, width = self._edges(target, mean, log_scale)
+        scale, half = log_scale.exp(), 0.5 / last
+        above, below = (target + half - mean) / scale, (target - half - mean) / scale
+        # F(a) - F(b) = F(a) F(-b) (1 - exp(b - a)), which loses no digits far from the mean
         log_p = (
-            F.logsigmoid(above).masked_fill(target > 1 - 0.5 / last, 0)
-            + F.logsigmoid(-below).masked_fill(target < 0.5 / last, 0)
-            + width.log().masked_fill((target - 0.5).abs() > 0.5 - 0.5 / last, 0)
+            F.logsigmoid(above).masked_fill(target > 1 - half, 0)
+            + F.logsigmoid(-below).masked_fill(target < half, 0)
+            + (-torch.expm1(-2 * half / scale))
+            .log()
+            .masked_fill((target - 0.5).abs() > 0.5 - half, 0)
         )
         return -_sum(log_p)
 
     def probabilities(self, reconstruction: Tensor) -> Tensor:
         """The probability of each level at each entry, (B, ..., levels)."""
-        mean, log_scale = (part.unsqueeze(-1) for part in self._split(reconstruction))
-        x = torch.linspace(0, 1, self.levels, dtype=mean.dtype, device=mean.device)
-        above, below, width = self._edges(x, mean, log_scale)
-        above, below = above.sigmoid(), (-below).sigmoid()
-        inside = above[..., 1:-1] * below[..., 1:-1] * width
-        return torch.cat([above[..., :1], inside, below[..., -1:]], -1)
-
-    def _edges(self, x: Tensor, mean: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Standardised edges of a level, and the third factor of F(a) F(-b) (1 - exp(b - a)).
-
-        That is F(a) - F(b), and loses no digits far from the mean.
-        """
-        scale, half = log_scale.exp(), 0.5 / (self.levels - 1)
-        above, below = (x + half - mean) / scale, (x - half - mean) / scale
-        return above, below, -torch.expm1(-2 * half / scale)
+        mean, log_scale = self._split(reconstruction)
+        scale, width = log_scale.exp().unsqueeze(-1), 1 / (self.levels - 1)
+        edges = (torch.arange(1, self.levels, device=mean.device) - 0.5).to(mean.dtype) * width
+        edges = (edges - mean.unsqueeze(-1)) / scale
+        below, above = edges.sigmoid(), (-edges).sigmoid()
+        inside = below[..., 1:] * above[..., :-1] * -torch.expm1(-width / scale)
+        return torch.cat([below[..., :1], inside, above[..., -1:]], -1)
 
     def arguments(self) -> dict[str, Any]:
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""

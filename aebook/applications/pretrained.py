@@ -18,6 +18,7 @@ __all__ = ["SHIPPED", "load"]
 
 #: Models that ship with the package, and the SHA-256 of their files.
 SHIPPED: Mapping[str, str] = {
+    "bits-back-clothes": "7bb34c23e11d62882f3723915a843a36fa0b77bf23cf58c815683c167480186e",
     "chinese-english": "400ec7462ad1ce30ec3bfadb71b6bc989bac6bd45e1eb4e294bbcc43561dc8bc",
     "chinese-english-again": "c34f735c620b3edaad8f6cd01ba55b51025acaba522aba10980802122af45e86",
     "compression-140": "820f4aadf2e0f8670c0140f2aa59872b36b6414bb56a24b542cd5994d5d6a4de",
