@@ -37,7 +37,13 @@ from aebook.core import Objective
 from aebook.distances import Gaussian
 from aebook.theory.likelihood import posterior_of
 
-__all__ = ["MOST_BITS", "Lengths", "bin_centres", "bin_probabilities", "lengths"]
+__all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
+    "Lengths",
+    "MOST_BITS",
+    "bin_centres",
+    "bin_probabilities",
+    "lengths",
+]
 
 #: The finest grid has :math:`2^{16}` bins a unit.
 MOST_BITS = 16
