@@ -270,6 +270,7 @@ def test_bytes_may_be_of_any_kind(kind):
         (MODEL.model, X, "expected an Objective"),
         (aebook.variants.plain((12, 3)), X, "bottleneck"),
         (aebook.variants.variational((12, 3), distance=Gaussian(0.1)), X, "probability"),
+        (aebook.variants.variational((12, 3), output=None), X, "sigmoid"),
         (MODEL, X / 2, "other than k/1"),
         (MODEL, X - 1, "other than k/1"),
         (MODEL, 2 * X, "other than k/1"),
@@ -283,7 +284,7 @@ def test_bytes_may_be_of_any_kind(kind):
         (model_of(scale=math.nan), X, "NaN"),
     ],
     ids=[
-        *("model", "plain", "density", "half", "below", "above", "whole", "truth", "nan"),
+        *("model", "plain", "density", "linear", "half", "below", "above", "whole", "truth", "nan"),
         *("none", "one", "text", "between", "weights"),
     ],
 )

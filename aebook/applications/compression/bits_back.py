@@ -177,7 +177,7 @@ class _Coder:
                 "distances.bernoulli (black and white) or distances.DiscretisedLogistic (grey)"
             )
         self.last = 1 if self.distance is bernoulli else self.distance.levels - 1
-        self.model = copy.deepcopy(objective.model).double().cpu().eval()
+        self.model = copy.deepcopy(objective.model).cpu().double().eval()
         self.stack = constriction.stream.stack.AnsCoder
         self.table = constriction.stream.model.Categorical(perfect=False)
         self.prior = constriction.stream.model.Uniform(2**bits)
@@ -205,7 +205,7 @@ class _Coder:
 
     def posterior(self, message: NDArray[np.int32]) -> NDArray[np.float64]:
         """Q of each bin of each unit, (p, bins)."""
-        h = self.model.encoder(self.to_values(torch.from_numpy(message.copy()))[None])
+        h = self.model.encoder(self.to_values(torch.from_numpy(message))[None])
         posterior = self.model.bottleneck.posterior(h)
         if posterior.mean.dim() != 2 or posterior.mean.shape[1] > _MOST_UNITS:
             raise ValueError(
@@ -229,9 +229,13 @@ class _Coder:
 
     def _probabilities(self, z: Tensor) -> Tensor:
         reconstruction = self.model.decoder(z[None])
-        if self.distance is bernoulli:
-            return torch.stack([1 - reconstruction, reconstruction], -1)[0]
-        return self.distance.probabilities(reconstruction)[0]
+        if self.distance is not bernoulli:
+            return self.distance.probabilities(reconstruction)[0]
+        if reconstruction.min() < 0 or reconstruction.max() > 1:
+            raise ValueError(
+                "the decoder gives means outside [0, 1], expected probabilities: end it in a sigmoid"
+            )
+        return torch.stack([1 - reconstruction, reconstruction], -1)[0]
 
 
 @contextlib.contextmanager
