@@ -270,7 +270,7 @@ def test_bytes_may_be_of_any_kind(kind):
         (MODEL.model, X, "expected an Objective"),
         (aebook.variants.plain((12, 3)), X, "bottleneck"),
         (aebook.variants.variational((12, 3), distance=Gaussian(0.1)), X, "probability"),
-        (aebook.variants.variational((12, 3), output=None), X, "sigmoid"),
+        (aebook.variants.variational((12, 3), output=None), X, "Sigmoid"),
         (MODEL, X / 2, "other than k/1"),
         (MODEL, X - 1, "other than k/1"),
         (MODEL, 2 * X, "other than k/1"),

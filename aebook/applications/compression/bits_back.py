@@ -233,7 +233,8 @@ class _Coder:
             return self.distance.probabilities(reconstruction)[0]
         if reconstruction.min() < 0 or reconstruction.max() > 1:
             raise ValueError(
-                "the decoder gives means outside [0, 1], expected probabilities: end it in a sigmoid"
+                "the decoder gives means outside [0, 1], expected probabilities: let it end in "
+                "nn.Sigmoid()"
             )
         return torch.stack([1 - reconstruction, reconstruction], -1)[0]
 
