@@ -152,9 +152,10 @@ class DiscretisedLogistic(nn.Module):
         How many values from 0 to 1 there are, 2 or more; 256 for images of bytes.
     """
 
+    @checked
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
-        self.levels = whole("levels", levels, least=2)
+        self.levels = whole("levels", levels, least=2, most=2**16)
 
     def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
         """Return one value a sample, (B,), at least 0, for targets (B, m) of such levels."""
@@ -182,6 +183,7 @@ class DiscretisedLogistic(nn.Module):
 
     def probabilities(self, reconstruction: Tensor) -> Tensor:
         """The probability of each level at each entry, (B, ..., levels)."""
+        tensors(reconstruction=reconstruction)
         mean, log_scale = self._split(reconstruction)
         scale, width = log_scale.exp().unsqueeze(-1), 1 / (self.levels - 1)
         edges = (torch.arange(1, self.levels, device=mean.device) - 0.5).to(mean.dtype) * width

@@ -191,7 +191,7 @@ def test_every_flipped_bit_is_refused():
 
 def test_every_beginning_is_refused():
     for size in range(len(DATA)):
-        with pytest.raises(ValueError, match=r"truncated|another version"):
+        with pytest.raises(ValueError, match=r"cut short|another version"):
             decode(MODEL, DATA[:size])
     with pytest.raises(ValueError, match="altered"):
         decode(MODEL, DATA + b"\0\0\0\0")
@@ -255,7 +255,7 @@ def test_any_words_under_a_true_checksum_are_refused(words):
     "data", [None, "bytes", 7, X, [1, 2]], ids=["none", "text", "number", "tensor", "list"]
 )
 def test_what_is_no_bytes_is_refused(data):
-    with pytest.raises(ValueError, match="expected the bytes"):
+    with pytest.raises(ValueError, match="expected bytes"):
         decode(MODEL, data)
 
 
@@ -275,7 +275,6 @@ def test_bytes_may_be_of_any_kind(kind):
         (MODEL, X - 1, "other than k/1"),
         (MODEL, 2 * X, "other than k/1"),
         (MODEL, X.int(), "int32"),
-        (MODEL, X > 0, "bool"),
         (MODEL, X * math.nan, "NaN"),
         (MODEL, X[:0], "no data"),
         (MODEL, X[0], "single message"),
@@ -284,7 +283,7 @@ def test_bytes_may_be_of_any_kind(kind):
         (model_of(scale=math.nan), X, "NaN"),
     ],
     ids=[
-        *("model", "plain", "density", "linear", "half", "below", "above", "whole", "truth", "nan"),
+        *("model", "plain", "density", "linear", "half", "below", "above", "whole", "nan"),
         *("none", "one", "text", "between", "weights"),
     ],
 )

@@ -199,7 +199,7 @@ def test_every_truncation_is_refused():
 @pytest.mark.needs("constriction")
 @given(st.binary(min_size=1, max_size=9))
 def test_what_follows_is_refused(more):
-    with pytest.raises(ValueError, match="truncated or altered"):
+    with pytest.raises(ValueError, match="cut short or altered"):
         CODEC.decompress(DATA + more)
 
 
@@ -262,7 +262,7 @@ def test_bytes_of_other_programs_versions_and_models_are_refused():
         CODEC.decompress(b"\x89PNG\r\n\x1a\n" + bytes(20))
     with pytest.raises(ValueError, match="another version"):
         CODEC.decompress(b"AEB2" + DATA[4:])
-    with pytest.raises(ValueError, match="expected the bytes"):
+    with pytest.raises(ValueError, match="expected bytes"):
         CODEC.decompress("AEB1")
     other = copy.deepcopy(MODEL)
     with torch.no_grad():

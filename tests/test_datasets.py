@@ -7,7 +7,6 @@ import re
 import shutil
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -155,15 +154,9 @@ def test_each_call_returns_new_tensors() -> None:
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("split", ["training", "Train", "", None, 0])
 def test_a_wrong_split_is_refused(loader: Loader, full: bool, split: object) -> None:
-    with pytest.raises(ValueError, match='must be "train" or "test"') as error:
+    with pytest.raises(ValueError, match=r"got split=.*, expected") as error:
         loader(split, full=full)
     assert repr(split) in str(error.value)
-
-
-def test_loading_is_fast() -> None:
-    start = time.process_time()  # not the time on the clock, which a busy machine lengthens
-    fashion_mnist("train")
-    assert time.process_time() - start < 0.5  # measured: 0.1
 
 
 def test_the_readme_lists_every_shipped_file() -> None:

@@ -93,7 +93,7 @@ def test_both_counts() -> None:
     # alike, and not the same
     a, b = reposts.counts.double().log1p(), favourites.counts.double().log1p()
     assert 0.8 < torch.corrcoef(torch.stack([a, b]))[0, 1] < 1
-    with pytest.raises(ValueError, match='"reposts" or "favourites"'):
+    with pytest.raises(ValueError, match="'reposts' or 'favourites'"):
         posts("likes")
 
 

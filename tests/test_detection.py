@@ -143,7 +143,7 @@ def test_what_makes_no_sense_is_refused():
             windows(image, (5, 5), scale=scale)
     with pytest.raises(ValueError, match="got stride=0"):
         windows(image, (5, 5), stride=0)
-    with pytest.raises(ValueError, match=r"gave the shape \(256, 5\) for 256 windows"):
+    with pytest.raises(ValueError, match=r"got scores of shape \(256, 5\) for 256 windows"):
         score_map(image, lambda v: v.mean(1), (5, 5))
     with pytest.raises(ValueError, match="not finite"):
         score_map(image, lambda v: np.full(len(v), np.nan), (5, 5))

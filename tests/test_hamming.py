@@ -462,7 +462,7 @@ def test_misuse_is_refused():
     with pytest.raises(ValueError, match=r"expected packed codes uint8 \(Q, B\) and \(N, B\)"):
         hamming_distances(codes, codes[:, :1])
     for bits in (0, -3, 2.5, True, "8"):
-        with pytest.raises(ValueError, match=r"got bits=.*, expected a whole number, 1 or more"):
+        with pytest.raises(ValueError, match=r"got bits=.*, expected a whole number"):
             HammingIndex(bits)
     with pytest.raises(ValueError, match="got address_bits=10 for 9 bits, expected 9 or fewer"):
         HammingIndex(9, address_bits=10)

@@ -101,7 +101,7 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(paths, monkey
 
     plain = variants.plain((6, 3)).model
     refused(
-        "the network from x to z cannot be written as ONNX",
+        "a network from x to z that cannot be written as ONNX",
         aebook.Autoencoder(Sorted(), nn.Linear(6, 6)),
         torch.rand(3, 6),
     )

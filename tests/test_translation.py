@@ -124,7 +124,7 @@ def test_without_room_for_all_characters_the_rarest_are_unknown() -> None:
 
 @pytest.mark.parametrize("size", [3, 0, 10.5, True])
 def test_a_wrong_size_is_refused(size) -> None:
-    with pytest.raises(ValueError, match="expected a whole number, 4 or more"):
+    with pytest.raises(ValueError, match="expected a whole number"):
         Vocabulary(ENGLISH, size)
 
 
@@ -132,7 +132,7 @@ def test_a_wrong_size_is_refused(size) -> None:
 @pytest.mark.parametrize("texts", ["one", [1], [""], [], [" "]])
 def test_wrong_texts_are_refused(texts, french: Vocabulary) -> None:
     for take in (Vocabulary, french.encode):
-        with pytest.raises(ValueError, match=r"list of strings|no text, or an empty one"):
+        with pytest.raises(ValueError, match=r"expected (a list|text)|no text, or an empty"):
             take(texts)
 
 
@@ -281,9 +281,9 @@ def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="got 8 sources and 7 targets"):
         t.batches(ENGLISH, FRENCH[:7])
     for wrong in (0, 1.5, True):
-        with pytest.raises(ValueError, match="expected a whole number, 1 or more"):
+        with pytest.raises(ValueError, match="expected a whole number"):
             t.batches(ENGLISH, FRENCH, size=wrong)
-        with pytest.raises(ValueError, match="expected a whole number, 1 or more"):
+        with pytest.raises(ValueError, match="expected a whole number"):
             t.translate(ENGLISH, beam=wrong)
     with pytest.raises(ValueError, match="expected those it was trained with"):
         Translator(Vocabulary(ENGLISH, 10), t.target, t.model)

@@ -49,7 +49,10 @@ _WORDS: dict[Any, str] = {
 }
 # by name, since a check knows none of the rooms above it
 _ADVICE = {
-    "Autoencoder": "an Autoencoder: wrap networks in aebook.Autoencoder(encoder, decoder)",
+    "Autoencoder": (
+        "an Autoencoder: for an objective give objective.model, and wrap networks in "
+        "aebook.Autoencoder(encoder, decoder)"
+    ),
     "Chain": "a Chain, as networks.mlp makes it",
     "Objective": "an Objective: wrap a model in aebook.Objective(model)",
     "PathLike": "a path",

@@ -262,7 +262,7 @@ def _scores(score: Score, windows: NDArray[np.float64]) -> NDArray[np.float64]:
     values = as_array(taken("what score gave", score(windows), Numbers)).astype(np.float64)
     if values.shape != (len(windows),) or not np.isfinite(values).all():
         raise ValueError(
-            f"got of the score the shape {values.shape} for {len(windows)} windows, or values that "
+            f"got scores of shape {values.shape} for {len(windows)} windows, or values that "
             "are not finite; expected one finite number a window"
         )
     return values

@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, check_arguments, number
-from aebook._internal.contract import checked
+from aebook._internal.contract import checked, taken
 from aebook.corruptions import masking
 from aebook.data import Data, like, vectors
 from aebook.inference import in_pieces
@@ -278,9 +278,7 @@ def block_bootstrap(
     if block > size:
         raise ValueError(f"got block={block} for {size} posts, expected at most that many")
     level = number("level", level, below=1)
-    value = float(metric(*values))
-    if not math.isfinite(value):
-        raise ValueError(f"got a metric of {value} for the arrays themselves, expected a number")
+    value = taken("metric of the arrays themselves", metric(*values), float)
     rng = np.random.default_rng(seed)
     drawn, without = [], 0
     while len(drawn) < samples:

@@ -32,8 +32,10 @@ import torch
 from torch import Tensor
 
 from aebook._internal.checks import whole
+from aebook._internal.contract import checked
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
+from aebook.data import Data, Form, gathered
 from aebook.distances import Gaussian
 from aebook.theory.likelihood import posterior_of
 
@@ -70,6 +72,7 @@ class Lengths(NamedTuple):
         return self.code + self.message - self.back
 
 
+@checked
 def bin_centres(bits: int) -> Tensor:
     """What the bins of a unit stand for: the median of each under the prior, (2 ** bits,).
 
@@ -82,6 +85,7 @@ def bin_centres(bits: int) -> Tensor:
     return torch.special.ndtri((torch.arange(bins, dtype=torch.float64) + 0.5) / bins)
 
 
+@checked
 def bin_probabilities(posterior: Posterior, bits: int) -> Tensor:
     """Probabilities Q of the bins, (B, p, 2 ** bits), in float64.
 
@@ -101,8 +105,9 @@ def bin_probabilities(posterior: Posterior, bits: int) -> Tensor:
     )
 
 
+@checked
 def lengths(
-    objective: Objective, x: Tensor, bits: int = 10, *, best: bool = False, seed: int = 0
+    objective: Objective, x: Data, bits: int = 10, *, best: bool = False, seed: int = 0
 ) -> Lengths:
     """Lengths of messages on a grid of codes, in bits.
 
@@ -113,7 +118,7 @@ def lengths(
         :class:`aebook.bottlenecks.Gaussian` bottleneck whose distance is a likelihood of discrete
         messages: of a density there are no bits.
     x
-        Messages, (B, ...).
+        Messages, (B, ...), whatever :func:`aebook.fit` takes.
     bits
         b, from 1 to 16: each unit has 2 ** bits bins.
     best
@@ -131,6 +136,7 @@ def lengths(
             "got an objective with distances.Gaussian, a density, expected a probability of each "
             "message: bernoulli for black and white, distances.DiscretisedLogistic for grey levels"
         )
+    x, _ = gathered(x, **Form.of(objective)._asdict())
     centres = bin_centres(bits).to(x.device)
     with posterior_of(objective, x, 1, seed) as posterior:
         p = posterior.mean.shape[1]

@@ -169,7 +169,8 @@ class Mixture:
         r"""Logarithms of :math:`w_k N(x; μ_k, (s_k^2 + σ^2) I)`, (B, K)."""
         width = self.means.shape[1]
         _check_messages(x, width)
-        variance = self.scale**2 + number("sigma", sigma, least=0) ** 2
+        sigma = number("sigma", sigma, least=0, most=1e150)
+        variance = self.scale**2 + sigma**2
         if not (variance > 0).all():
             raise ValueError(
                 f"got sigma={sigma} and a smallest scale of {float(self.scale.min())}, expected "

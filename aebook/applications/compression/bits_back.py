@@ -51,6 +51,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aebook._internal.checks import need, whole
+from aebook._internal.contract import checked
 from aebook.bottlenecks import Gaussian
 from aebook.core import Objective
 from aebook.data import Data
@@ -68,6 +69,7 @@ _MOST_VALUES = 4096
 _MOST_UNITS = 65_535
 
 
+@checked
 def encode(objective: Objective, x: Data, *, bits: int = 10) -> bytes:
     """The bytes of messages.
 
@@ -109,7 +111,8 @@ def encode(objective: Objective, x: Data, *, bits: int = 10) -> bytes:
     return _MAGIC + struct.pack("<I", zlib.crc32(header + words)) + header + words
 
 
-def decode(objective: Objective, data: bytes) -> Tensor:
+@checked
+def decode(objective: Objective, data: bytes | bytearray | memoryview) -> Tensor:
     """The messages that bytes of :func:`encode` stand for, (N, ...), in float32.
 
     Parameters
@@ -262,16 +265,18 @@ def _digest(messages: NDArray[np.int32]) -> bytes:
     return hashlib.sha256(shape + messages.astype("<i4").tobytes()).digest()[:8]
 
 
-def _opened(data: bytes) -> tuple[bytes, bytes, int, int, int, NDArray[np.uint32]]:
+def _opened(
+    data: bytes | bytearray | memoryview,
+) -> tuple[bytes, bytes, int, int, int, NDArray[np.uint32]]:
     """Header and words of bytes that are what they were."""
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise ValueError(f"got {type(data).__name__}, expected the bytes of encode")
     data = bytes(data)
     if data[:4] != _MAGIC:
-        raise ValueError("the bytes are not of encode, or of another version: get the right ones")
+        raise ValueError(
+            "got bytes that are not of encode, or of another version, expected those that it wrote"
+        )
     start = 8 + _HEADER.size
     if len(data) < start or struct.unpack("<I", data[4:8])[0] != zlib.crc32(data[8:]):
-        raise ValueError("the bytes were truncated or altered: get them again")
+        raise ValueError("got bytes cut short or altered, expected all: get them again")
     *header, bits, units, count = _HEADER.unpack(data[8:start])
     if not (1 <= bits <= MOST_BITS and units and count) or len(data[start:]) % 4:
         raise ValueError(f"the bytes claim {count:,} messages of {units} units: get them again")
