@@ -74,7 +74,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         Share of *new, ordinary* samples that is called outliers, on average over the samples of
         ``fit``; above 0 and at most 0.5. It takes 1 / c - 1 samples to set such a threshold.
         With ``"auto"``, what lies beyond Tukey's fence,
-        :math:`\|x' - x\| > Q_3 + 1.5\,(Q_3 - Q_1)`, with the quartiles of the same scores. Of
+        :math:`\|x' - x\| > Q_3 + 1.5\,(Q_3 - Q_1)` with the quartiles of the same scores. Of
         samples whose errors are Gaussian, in two dimensions or more, that is one in a hundred or
         fewer; with heavier tails it is more.
     novelty
