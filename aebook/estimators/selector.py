@@ -57,7 +57,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
     epochs
         Passes over the data, in which the temperature falls from 10 to 0.01, all of them; in a
         quarter as many the decoder then goes on alone, with the features as they are selected.
-        Few steps in all leave nodes undecided. With ``"auto"``, as in
+        Few steps in all leave nodes undecided. 'auto' is that of
         :class:`AutoencoderTransformer`.
     early_stopping, validation_fraction, n_iter_no_change
         As in :class:`AutoencoderTransformer`, for the decoder alone: what a temperature that still
