@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,10 +98,10 @@ class NetworkEstimator(BaseEstimator):
     _steps = 2000
     # parameters of all
     scale: bool
-    epochs: int | Literal["auto"]
-    batch_size: int | Literal["auto"]
+    epochs: int | str
+    batch_size: int | str
     lr: float
-    early_stopping: bool | Literal["auto"]
+    early_stopping: bool | str
     validation_fraction: float
     n_iter_no_change: int
     verbose: int
