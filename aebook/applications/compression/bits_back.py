@@ -276,7 +276,7 @@ def _opened(
         )
     start = 8 + _HEADER.size
     if len(data) < start or struct.unpack("<I", data[4:8])[0] != zlib.crc32(data[8:]):
-        raise ValueError("got bytes cut short or altered, expected all: get them again")
+        raise ValueError("the bytes were truncated or altered: get them again")
     *header, bits, units, count = _HEADER.unpack(data[8:start])
     if not (1 <= bits <= MOST_BITS and units and count) or len(data[start:]) % 4:
         raise ValueError(f"the bytes claim {count:,} messages of {units} units: get them again")
