@@ -177,7 +177,9 @@ def _check_finite(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
     """Refuse weights that are not finite, and NaN anywhere; a buffer may hold infinity."""
     for name, tensor in expected.items():
         learnt = isinstance(tensor, nn.Parameter)
-        if not (found[name].isfinite() if learnt else ~found[name].isnan()).all():
+        # 8 bits have no such question of their own
+        values = found[name].float() if found[name].is_floating_point() else found[name]
+        if not (values.isfinite() if learnt else ~values.isnan()).all():
             raise ValueError(f"{name} has values that are not finite, expected finite ones")
 
 

@@ -40,7 +40,7 @@ class Found(NamedTuple):
 @checked
 def search(
     start: Tensor | Sequence[Any],
-    vary: Callable[[Any], Tensor | Sequence[Any]],
+    vary: Callable[[Any], Tensor | Sequence[Any]] | None,
     read: Callable[[Any], Sequence[str]],
     score: Callable[[list[str]], ArrayLike],
     *,
@@ -59,7 +59,7 @@ def search(
     start
         The first n parents: codes (n, p), or any list.
     vary
-        From n parents to n children, of the same type.
+        From n parents to n children, of the same type; None for no round but the start.
     read
         The n texts of what was varied: the decoder, or the identity.
     score
@@ -78,6 +78,8 @@ def search(
         If the start is empty or has no text with a value, or a function returns too many or few.
     """
     rounds = whole("rounds", rounds, least=0)
+    if vary is None and rounds:
+        raise ValueError(f"got vary=None for {rounds} rounds, expected a function, or rounds=0")
     if (isinstance(start, Tensor) and start.dim() == 0) or len(start) == 0:
         raise ValueError("got nothing to start from, expected one or more")
     found: dict[str, tuple[float, Any]] = {}
@@ -86,7 +88,7 @@ def search(
     best: list[float] = []
     parents = start
     for done in range(rounds + 1):
-        children = vary(parents) if done else start
+        children = vary(parents) if vary is not None and done else start
         taken("what vary gave", children, Sequence[Any] | Tensor)
         texts = list(taken("what read gave", read(children), Sequence[str]))
         if not len(texts) == len(children) == len(start):
