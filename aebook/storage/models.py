@@ -178,7 +178,7 @@ def _check_finite(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
     for name, tensor in expected.items():
         learnt = isinstance(tensor, nn.Parameter)
         # 8 bits have no such question of their own
-        values = found[name].float() if found[name].is_floating_point() else found[name]
+        values = found[name].float() if found[name].itemsize == 1 else found[name]
         if not (values.isfinite() if learnt else ~values.isnan()).all():
             raise ValueError(f"{name} has values that are not finite, expected finite ones")
 
