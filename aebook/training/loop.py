@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from aebook import processes
 from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked, taken
-from aebook._internal.devices import chosen
+from aebook._internal.devices import chosen, moved
 from aebook._internal.files import locked, replaceable
 from aebook._internal.modes import at_rest, train
 from aebook._internal.randomness import kept, seeded
@@ -208,7 +208,7 @@ def fit(
         raise ValueError("got an objective with no parameter to train, expected one or more")
 
     members = processes.members()
-    home, dtype = parameters[0].device, parameters[0].dtype
+    dtype = parameters[0].dtype
     device = chosen(device, dtype)
     kind = {"dtype": dtype, "device": device}
     if sample_weight is not None:
@@ -223,7 +223,7 @@ def fit(
 
     path, resting = None if checkpoint is None else Path(checkpoint), at_rest(objective)
     noise = processes.stream_seed(seed, members.rank)
-    with _alone(path), _on(objective, device, home), seeded(noise, device):
+    with _alone(path), _on(objective, device), seeded(noise, device):
         optimiser = _make(optimizer, parameters, lr, device)
         taken("what schedule gave", schedule(0.0), float)
         # float16 has too few exponents for gradients; they are scaled up and back down
@@ -489,14 +489,13 @@ def _make(
 
 
 @contextlib.contextmanager
-def _on(objective: nn.Module, device: torch.device, home: torch.device) -> Iterator[None]:
+def _on(objective: nn.Module, device: torch.device) -> Iterator[None]:
     """Move to a device and, whatever happens, back, in evaluation mode."""
-    objective.to(device)
-    try:
-        yield
-    finally:
-        objective.to(home)
-        objective.eval()
+    with moved(objective, device):
+        try:
+            yield
+        finally:
+            objective.eval()
 
 
 def _autocast(
