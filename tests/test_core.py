@@ -199,7 +199,9 @@ def test_a_part_may_refuse_the_model_at_construction(role):
 
 
 def test_an_objective_refuses_what_is_no_autoencoder():
-    with pytest.raises(ValueError, match=r"got model=Chain.* expected an Autoencoder: .* wrap networks in"):
+    with pytest.raises(
+        ValueError, match=r"got model=Chain.* expected an Autoencoder: .* wrap networks in"
+    ):
         Objective(mlp((5, 2)))
 
 

@@ -409,6 +409,7 @@ DAMAGES = {
     "changed": lambda data: data[:40] + bytes([data[40] ^ 255]) + data[41:],
     "not gzip": lambda data: b"<html>moved</html>",
     "empty": lambda data: b"",
+    "a small file of a hundred megabytes": lambda data: gzip.compress(bytes(100_000_000)),
     "other content": lambda data: gzip.compress(idx(np.zeros((5, 28, 28), np.uint8))),
 }
 

@@ -177,6 +177,7 @@ def test_the_first_day_is_that_of_the_first_articles_address() -> None:
         (b"<html>not found</html>", "got 1 columns"),
         (packed(GOOD)[:-100], "not a whole archive"),
         (packed(GOOD, "other.csv"), "not a whole archive with one OnlineNewsPopularity.csv"),
+        (packed(bytes(100_000_000)), "unpacks to more than 67,108,864 bytes"),
         (packed(GOOD)[:300] + b"?" + packed(GOOD)[301:], "not a whole archive"),
         (table([1], [1], HEADER.replace("LDA_00, ", "")), "got 60 columns"),
         (table([1], [1], HEADER.replace("LDA_00", "LDA_0")), "got 61 columns"),

@@ -257,7 +257,7 @@ def read_news(data: bytes, rows: int = NEWS_ROWS) -> Posts:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 (name,) = [n for n in archive.namelist() if Path(n).name == NEWS_CSV]
-                data = archive.read(name)
+                data = verified.unpacked(archive.open(name))
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
             raise ValueError(f"not a whole archive with one {NEWS_CSV} ({error})") from error
     header, _, body = data.partition(b"\n")

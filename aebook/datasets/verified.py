@@ -11,6 +11,7 @@ A full data set is looked for in this order:
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import sys
@@ -22,7 +23,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from aebook._internal.checks import one_of
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "Archive",
     "Checksums",
+    "LARGEST",
     "RETRIES",
     "SHIPPED",
     "SYSTEM_FOLDER",
@@ -45,6 +47,7 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "read_shipped",
     "read_verified",
     "sha256",
+    "unpacked",
 ]
 
 #: Files that ship with the package, and their SHA-256.
@@ -66,6 +69,9 @@ SYSTEM_FOLDER = Path("/usr/share/datasets")
 TIMEOUT = (10.0, 30.0)
 #: Further attempts after a download that failed or arrived damaged.
 RETRIES = 1
+
+#: Bytes that a file may hold when it is unpacked: the largest that is published has 47 million.
+LARGEST = 1 << 26
 
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 
@@ -123,6 +129,26 @@ def read_shipped(name: str) -> bytes:
         If the file is missing or is not the one that was shipped.
     """
     return read_verified(resources.files("aebook.datasets") / "files" / name, SHIPPED[name])
+
+
+def unpacked(file: IO[bytes]) -> bytes:
+    """All that a compressed file unpacks to, which nothing can make fill the memory.
+
+    Parameters
+    ----------
+    file
+        Open for reading; it is closed.
+
+    Raises
+    ------
+    ValueError
+        If that is more than `LARGEST` bytes, as in no file that is published.
+    """
+    with file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
+    return content
 
 
 def read_verified(path: Path | Traversable, digest: str) -> bytes:
@@ -216,7 +242,9 @@ def read_local(folder: Path, name: str, checksums: Checksums) -> bytes:
     for path in (folder / name, folder / name.removesuffix(".gz")):
         try:
             raw = path.read_bytes()
-            content = gzip.decompress(raw) if path.suffix == ".gz" else raw
+            content = (
+                unpacked(gzip.GzipFile(fileobj=io.BytesIO(raw))) if path.suffix == ".gz" else raw
+            )
         except (FileNotFoundError, NotADirectoryError):
             continue
         except _UNREADABLE as error:
