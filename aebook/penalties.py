@@ -33,17 +33,24 @@ def weight_decay(seen: Pass) -> Tensor:
 
 
 @checked
-def activity(order: Literal[1, 2] = 1, layer: int | None = None) -> Callable[[Pass], Tensor]:
-    r"""Size of the activities, :math:`\|h\|_1` or :math:`\|h\|_2^2`, one value a sample.
+def activity(
+    kind: Literal["l1", "l2", "squared"] = "l1", layer: int | None = None
+) -> Callable[[Pass], Tensor]:
+    r"""Size of the activities, one value a sample.
+
+    Their pulls towards zero differ. :math:`\|h\|_1` pulls each activity alike, however small, and
+    makes zeros inside a code; :math:`\|h\|_2` pulls the code as a whole, and makes zeros of whole
+    codes; :math:`\|h\|_2^2` pulls less and less, and makes none.
 
     Parameters
     ----------
-    order
-        1: the sum of absolute values; 2: the sum of squares.
+    kind
+        ``"l1"``: the sum of absolute values; ``"l2"``: the Euclidean norm, whose gradient at the
+        code 0 is taken to be 0; ``"squared"``: its square.
     layer
         Which of the encoder's layers, from 0; negative numbers count from the last. None: the code.
     """
-    return partial(_activity, order=order, layer=layer)
+    return partial(_activity, kind=kind, layer=layer)
 
 
 @checked
@@ -115,9 +122,11 @@ def _layer(seen: Pass, layer: int | None) -> Tensor:
     return seen.activations[layer]
 
 
-def _activity(seen: Pass, order: int, layer: int | None) -> Tensor:
+def _activity(seen: Pass, kind: str, layer: int | None) -> Tensor:
     h = _layer(seen, layer).flatten(1)
-    return h.abs().sum(1) if order == 1 else h.square().sum(1)
+    if kind == "squared":
+        return h.square().sum(1)
+    return h.abs().sum(1) if kind == "l1" else torch.linalg.vector_norm(h, dim=1)
 
 
 def _sparsity(seen: Pass, target: float, kind: str, over: str, layer: int | None) -> Tensor:

@@ -248,9 +248,9 @@ def sparse(
     weight
         :math:`w_k`, 0 or more: one number for all layers, or one for each.
     target
-        :math:`ρ_k`, likewise. None: the penalty is the size of the activities, ``kind="l1"`` or
-        ``"l2"``, see :func:`aebook.penalties.activity`; with L1 keep the decoder's columns at unit
-        norm, see :func:`aebook.sparse.unit_columns`.
+        :math:`ρ_k`, likewise. None: the penalty is the norm of the activities, ``kind="l1"`` or
+        ``"l2"``, see :func:`aebook.penalties.activity`; keep the decoder's columns at unit norm
+        then, see :func:`aebook.sparse.unit_columns`, or larger columns make the norm small.
     kind, over
         See :func:`aebook.penalties.sparsity`.
     activation
@@ -268,7 +268,7 @@ def sparse(
         which = layer - layers
         desired = targets[layer]
         if desired is None:
-            penalty = activity(1 if kind == "l1" else 2, which)
+            penalty = activity("l1" if kind == "l1" else "l2", which)
         else:
             penalty = sparsity(desired, kind, over, which)
         name = "sparsity" if layers == 1 else f"sparsity_{layer + 1}"

@@ -149,7 +149,7 @@ def test_the_error_sees_neither_corruption_nor_penalties():
     objective = aebook.Objective(
         model,
         aebook.corruptions.masking(0.5),
-        penalties={"sparse": (3.0, aebook.penalties.activity(1))},
+        penalties={"sparse": (3.0, aebook.penalties.activity())},
     )
     assert torch.equal(reconstruction_error(objective, GREY), reconstruction_error(plain(), GREY))
 

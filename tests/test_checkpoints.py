@@ -389,8 +389,8 @@ def annealing_to(value):
     return lambda objective, t: objective.set_weight("code", value * t)
 
 
-def size(order):
-    return aebook.penalties.activity(order)
+def size(kind):
+    return aebook.penalties.activity(kind)
 
 
 def network(width=5, activation=nn.Tanh, dropout=0.3):
@@ -405,7 +405,7 @@ def build(*, corruption=noise, distance=None, weight=0.1, penalty=None, double=F
         aebook.Autoencoder(network(**parts), nn.Linear(2, 6), aebook.bottlenecks.TopK(1)),
         corruption,
         aebook.distances.Gaussian(0.5) if distance is None else distance,
-        {"code": (weight, size(1) if penalty is None else penalty)},
+        {"code": (weight, size("l1") if penalty is None else penalty)},
     )
     return objective.double() if double else objective
 
@@ -462,7 +462,11 @@ OTHERS = {
         {"objective": lambda: build(corruption=CORRUPTION.salt_and_pepper(0.1, X[1], X[1]))},
         r"objective.corruption.low Tensor .* ≠ Tensor",
     ),
-    "penalty": ({}, {"objective": lambda: build(penalty=size(2))}, "penalties.code.order 1 ≠ 2"),
+    "penalty": (
+        {},
+        {"objective": lambda: build(penalty=size("l2"))},
+        "penalties.code.kind l1 ≠ l2",
+    ),
     "activation": (
         {},
         {"objective": lambda: build(activation=nn.ReLU)},

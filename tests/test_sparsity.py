@@ -87,7 +87,7 @@ def test_layers_are_counted_from_the_first_or_from_the_last(layer):
     first, code = torch.rand(5, 3), torch.rand(5, 2)
     h = code if layer in (None, 1, -1) else first
     both = seen(first, code)
-    torch.testing.assert_close(activity(1, layer)(both), h.abs().sum(1))
+    torch.testing.assert_close(activity("l1", layer)(both), h.abs().sum(1))
     torch.testing.assert_close(
         sparsity(0.1, "l2", "units", layer)(both), (h.mean(1) - 0.1).square()
     )
@@ -100,17 +100,51 @@ def test_the_code_is_what_the_bottleneck_leaves_and_a_layer_is_what_it_takes():
     code = objective.model.bottleneck(h)
     for layer, expected in ((None, code), (-1, h)):
         with_penalty = aebook.Objective(
-            objective.model, penalties={"size": (1.0, activity(1, layer))}
+            objective.model, penalties={"size": (1.0, activity("l1", layer))}
         )
         found = with_penalty.per_sample(x)["size"]
         torch.testing.assert_close(found, expected.abs().sum(1))
 
 
-@pytest.mark.parametrize(("order", "power"), [(1, 1), (2, 2)])
-def test_activity_is_the_sum_of_powers_with_one_value_a_sample(order, power):
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        ("l1", lambda h: sum(map(abs, h))),
+        ("l2", lambda h: math.hypot(*h)),
+        ("squared", lambda h: sum(v * v for v in h)),
+    ],
+)
+def test_activity_is_a_norm_or_its_square_with_one_value_a_sample(kind, size):
     h = torch.randn(4, 3, 2, dtype=torch.float64)
-    expected = [sum(abs(v) ** power for v in row.flatten().tolist()) for row in h]
-    assert activity(order)(seen(h)).tolist() == pytest.approx(expected)
+    expected = [size(row.flatten().tolist()) for row in h]
+    assert activity(kind)(seen(h)).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2", "squared"])
+def test_gradient_steps_on_a_penalty_arrive_where_its_proximal_map_says(kind):
+    # min ½‖h − a‖² + λ Ω(h): soft thresholds, a shorter code or none, a smaller code
+    a, weight = torch.randn(30, 8, dtype=torch.float64), 2.5
+    h = a.clone().requires_grad_()
+    optimiser = torch.optim.SGD([h], lr=1.0)
+    for step in range(4000):
+        optimiser.param_groups[0]["lr"] = 0.2 / (1 + step / 20)
+        optimiser.zero_grad()
+        loss = (h - a).square().sum() / 2 + weight * activity(kind)(seen(h)).sum()
+        loss.backward()
+        optimiser.step()
+    expected = {
+        "l1": a.sign() * (a.abs() - weight).clamp(min=0),
+        "l2": a * (1 - weight / a.norm(dim=1, keepdim=True)).clamp(min=0),
+        "squared": a / (1 + 2 * weight),
+    }[kind]
+    assert 0 < (expected == 0).all(1).sum() < len(a) or kind == "squared"
+    torch.testing.assert_close(h.detach(), expected, atol=0.02, rtol=0)
+
+
+def test_a_code_of_zeros_has_a_gradient_under_the_norm():
+    h = torch.zeros(2, 3, requires_grad=True)
+    activity("l2")(seen(h)).sum().backward()
+    assert not h.grad.any()
 
 
 def test_every_layer_has_a_weight_and_a_target_of_its_own():
@@ -135,7 +169,7 @@ def test_without_a_target_the_penalty_is_the_size_of_the_activities(kind):
     objective = aebook.variants.sparse((6, 9), 0.5, target=None, kind=kind, activation=nn.ReLU)
     x = torch.rand(4, 6)
     h = objective.model.encoder(x)
-    expected = 0.5 * (h.sum(1) if kind == "l1" else h.square().sum(1))
+    expected = 0.5 * h.norm(1 if kind == "l1" else 2, dim=1)
     torch.testing.assert_close(objective.per_sample(x)["sparsity"], expected)
 
 
@@ -158,10 +192,10 @@ def test_misuse_is_refused_with_advice():
         sparsity(kind="l3")
     with pytest.raises(ValueError, match="expected 'data' or 'units'"):
         sparsity(over="both")
-    with pytest.raises(ValueError, match="got order=3, expected 1 or 2"):
-        activity(3)
+    with pytest.raises(ValueError, match="got kind='l3', expected 'l1', 'l2' or 'squared'"):
+        activity("l3")
     with pytest.raises(ValueError, match="got layer=2 for an encoder with 2 layers"):
-        activity(1, 2)(seen(torch.rand(2, 3), torch.rand(2, 3)))
+        activity("l1", 2)(seen(torch.rand(2, 3), torch.rand(2, 3)))
     with pytest.raises(ValueError, match="end the layer in a sigmoid"):
         sparsity()(seen(torch.tensor([[1.5, 0.2]])))
     with pytest.raises(ValueError, match="without a target"):

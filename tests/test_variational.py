@@ -213,7 +213,7 @@ def test_a_bound_ignores_beta_corruption_and_other_penalties():
         objective.model,
         aebook.corruptions.masking(0.5),
         distances.bernoulli,
-        {"kl": (7.0, kl_to_prior), "sparse": (3.0, activity(1))},
+        {"kl": (7.0, kl_to_prior), "sparse": (3.0, activity())},
     )
     assert torch.equal(elbo(objective, BINARY, 3), elbo(other, BINARY, 3))
 
@@ -355,7 +355,7 @@ def test_corruption_and_other_penalties_stay_in_force_in_the_wrapper():
         base.model,
         corruption,
         distances.bernoulli,
-        {"kl": (1.0, kl_to_prior), "sparse": (0.5, activity(1))},
+        {"kl": (1.0, kl_to_prior), "sparse": (0.5, activity())},
     )
     loss = ImportanceWeighted(objective, 3)(BINARY)
     assert len(seen) == 1
@@ -375,7 +375,7 @@ def test_a_sparse_variational_autoencoder_trains():
         objective = aebook.Objective(
             vae().model,
             distance=distances.bernoulli,
-            penalties={"kl": (0.1, kl_to_prior), "l1": (weight, activity(1))},
+            penalties={"kl": (0.1, kl_to_prior), "l1": (weight, activity())},
         )
         aebook.fit(objective, BINARY, epochs=40, lr=1e-2, batch_size=20)
         codes[weight] = objective.model.encode(BINARY).abs().mean()
