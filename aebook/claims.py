@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aebook._internal.checks import as_array, number, shown
+from aebook._internal.checks import as_array, number, shown, whole
 
 __all__ = ["verify"]
 
@@ -31,6 +31,7 @@ def verify(
     at_most: ArrayLike | None = None,
     equal: ArrayLike | None = None,
     within: float = 0.0,
+    digits: int = 2,
 ) -> None:
     r"""Print a measured number beside its bound, and fail if the bound is broken.
 
@@ -50,6 +51,9 @@ def verify(
         Bounds that may be reached: at_least ≤ value ≤ at_most.
     equal, within
         What the value has to be, up to a difference of ``within``.
+    digits
+        Significant digits that are printed, 1 to 5; more where they are needed to leave no doubt.
+        What is checked is the value itself, whatever is printed.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def verify(
     """
     if not isinstance(what, str):
         raise ValueError(f"got {shown('what', what)}, expected text")
-    within = number("within", within, least=0)
+    within, digits = number("within", within, least=0), whole("digits", digits, most=5)
     given = {">": above, "<": below, ">=": at_least, "<=": at_most, "=": equal}
     bounds = {sign: _numbers(bound) for sign, bound in given.items() if bound is not None}
     values = _numbers(value)
@@ -99,7 +103,7 @@ def verify(
     if broken:
         said = "; ".join(_row(v, b, within, 6) for v, b in broken[:SHOWN])
         raise AssertionError(f"{what}: {said} does not hold ({len(broken)} of {len(rows)})")
-    print(f"{what}: {_sentence(rows, within)}")
+    print(f"{what}: {_sentence(rows, within, digits)}")
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -118,20 +122,20 @@ def _holds(value: Any, sign: str, bound: Any, within: float) -> bool:
     ]
 
 
-def _sentence(rows: list, within: float) -> str:
+def _sentence(rows: list, within: float, least: int) -> str:
     if len(rows) > SHOWN:
-        nearest = min(rows, key=lambda row: min(abs(row[0] - b) for b in row[1].values()))
-        return f"{_readable(*nearest, within=within)} (the nearest of {len(rows)})"
+        value, near = min(rows, key=lambda row: min(abs(row[0] - b) for b in row[1].values()))
+        return f"{_readable(value, near, within, least)} (the nearest of {len(rows)})"
     if len(rows) > 1 and all(row[1] == rows[0][1] for row in rows):
         # one bound for all: said once
         return _join(
-            ", ".join(_number(v, _digits(v, b, within)) for v, b in rows), rows[0][1], within
+            ", ".join(_number(v, _digits(v, b, within, least)) for v, b in rows), rows[0][1], within
         )
-    return ", ".join(_readable(v, b, within) for v, b in rows)
+    return ", ".join(_readable(v, b, within, least) for v, b in rows)
 
 
-def _readable(value: Any, bounds: dict, within: float) -> str:
-    return _row(value, bounds, within, _digits(value, bounds, within))
+def _readable(value: Any, bounds: dict, within: float, least: int) -> str:
+    return _row(value, bounds, within, _digits(value, bounds, within, least))
 
 
 def _row(value: Any, bounds: dict, within: float, digits: int) -> str:
@@ -151,10 +155,10 @@ def _join(said: str, bounds: dict, within: float, digits: int = 2) -> str:
     return said
 
 
-def _digits(value: Any, bounds: dict, within: float) -> int:
+def _digits(value: Any, bounds: dict, within: float, least: int) -> int:
     """As many as leave no doubt: rounding takes at most half of what is left to a bound."""
     left = min(_left(value, sign, bound, within) for sign, bound in bounds.items())
-    for digits in range(2, 6):
+    for digits in range(least, 6):
         lost = abs(_read(_number(value, digits)) - value)
         lost += max(abs(_read(_bound(bound, digits)) - bound) for bound in bounds.values())
         if left == 0 or lost <= left / 2:

@@ -28,8 +28,12 @@ def said(capsys):
         (0.0, {"at_most": 0}, "x: 0 <= 0"),
         (12_345, {"at_least": 12_000}, "x: 12,345 >= 12000"),
         (12_345.6, {"above": 10_000}, "x: 12,000 > 10000"),
+        (0.2031, {"below": 0.25, "digits": 1}, "x: 0.2 < 0.25"),
+        (0.0312, {"below": 0.1, "digits": 1}, "x: 0.03 < 0.1"),
+        # to one digit it would be 0.2, which says nothing of the bound
+        (0.2031, {"above": 0.2, "digits": 1}, "x: 0.203 > 0.2"),
+        ([0.123, 0.1456], {"below": 0.5, "digits": 3}, "x: 0.123, 0.146 < 0.5"),
         (round(0.2031, 1), {"below": 0.25}, "x: 0.2 < 0.25"),
-        (round(0.0312, 2), {"below": 0.1}, "x: 0.03 < 0.1"),
         # 1.0 would be 1, and 1.1 as far again from it
         (1.06, {"above": 1}, "x: 1.06 > 1"),
         (1.12, {"above": 1}, "x: 1.1 > 1"),

@@ -131,7 +131,7 @@ def read_shipped(name: str) -> bytes:
     return read_verified(resources.files("aebook.datasets") / "files" / name, SHIPPED[name])
 
 
-def unpacked(file: IO[bytes]) -> bytes:
+def unpacked(file: gzip.GzipFile | IO[bytes]) -> bytes:
     """All that a compressed file unpacks to, which nothing can make fill the memory.
 
     Parameters
