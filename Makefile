@@ -100,7 +100,9 @@ test-rules: $(STAMP)
 
 # A new machine lacks what the imports build: matplotlib's font cache, which says so on stderr and in
 # a chapter would be an output that differs, and the code that numba compiles for UMAP.
-NBVAL := $(PYTEST) --nbval-current-env -n $(JOBS) --dist loadfile
+# No cell and no kernel fails on time: nbval's limits, in seconds, are out of reach.
+NBVAL := $(PYTEST) --nbval-current-env --nbval-cell-timeout=1000000 --nbval-kernel-startup-timeout=100000 \
+	-n $(JOBS) --dist loadfile
 test-chapters: $(STAMP)
 	@$(BIN)/python tools/rounding.py canonical $(BIN)/python -c 'import matplotlib.font_manager, umap'
 	$(NBVAL) --nbval book
@@ -108,8 +110,8 @@ test-chapters: $(STAMP)
 # Outputs compared as in `make test-chapters`, by other instructions than they were stored with:
 # the plainest, and all that this processor has.
 test-rounding: $(STAMP)
-	ROUNDING=plain $(NBVAL) --nbval book
-	ROUNDING=native $(NBVAL) --nbval book
+	@ROUNDING=plain $(NBVAL) --nbval book; plain=$$?; \
+	ROUNDING=native $(NBVAL) --nbval book && exit $$plain
 
 # Every seed another, by a start-up file of the kernel. What is asserted must hold; the outputs are
 # others, and not compared.

@@ -53,6 +53,11 @@ class _Global:
         return getattr(self._generator, name)
 
 
+class _Random(random.Random):
+    def seed(self, a: Any = None, version: int = 2) -> None:
+        super().seed(_shifted(a), version)
+
+
 class _AnyRandomState(type):
     """NumPy's own global state is one too."""
 
@@ -69,13 +74,14 @@ class _RandomState(_plain_random_state, metaclass=_AnyRandomState):
         super().__init__(_shifted(seed))
 
 
-torch.manual_seed = _shift_first(torch.manual_seed)
+torch.manual_seed = torch.random.manual_seed = _shift_first(torch.manual_seed)
 torch.Generator = _Generator
 torch.default_generator = _Global(torch.default_generator)
 np.random.default_rng = _shift_first(np.random.default_rng)
 np.random.seed = _shift_first(np.random.seed)
 np.random.RandomState = _RandomState
 random.seed = _shift_first(random.seed)
+random.Random = _Random
 
 # a start-up file has no name of its own in every shell
 _home = Path(os.environ.get("PYTHONSTARTUP", globals().get("__file__", ""))).parent / "shifted"

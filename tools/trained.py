@@ -18,8 +18,11 @@ import nbformat
 TAG = "trained"
 #: Functions that train their first argument, or return what they trained.
 TRAINERS = {
+    "cross_val_predict",
+    "cross_val_score",
     "decompose",
     "fit",
+    "fit_predict",
     "fit_transform",
     "fit_until_converged",
     "layerwise",
@@ -125,6 +128,10 @@ class _Reading:
                     self._mark(_root(call.func))
             elif call.args:
                 self._mark(_root(call.args[0]))
+        elif name == "step" and isinstance(call.func, ast.Attribute):
+            # an optimiser's, and what it was given
+            root = _root(call.func)
+            self._mark(root, *(self.parts.get(root or "", set()) - MODULES - {"torch", "optim"}))
         elif name in self.trains:
             self._mark(*(_root(a) for i, a in enumerate(call.args) if i in self.trains[name]))
         elif isinstance(call.func, ast.Attribute) and any(map(self.uses, call.args)):

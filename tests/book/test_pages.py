@@ -82,6 +82,10 @@ def serious_violations(page, only: str | None = None, but: str | None = None) ->
     ]
 
 
+#: Milliseconds after which what is waited for will not come: a busy machine needs some of them.
+PATIENCE = 600_000
+
+
 @pytest.fixture(scope="session")
 def contexts(browser):
     """One per width: what the pages share is then fetched once."""
@@ -93,6 +97,7 @@ def contexts(browser):
                 viewport={"width": width, "height": 844},
                 reduced_motion="reduce",
             )
+            contexts[width].set_default_timeout(PATIENCE)
         return contexts[width]
 
     yield context
@@ -240,6 +245,7 @@ def test_concordance_can_be_filtered_and_sorted(visit) -> None:
 def test_mathematics_from_a_file(browser, html: Path) -> None:
     """The path that `make book` prints can be opened without a server."""
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto((html / "book" / "notation.html").as_uri())
     settle(page)
     assert page.locator("mjx-container").count() > 0

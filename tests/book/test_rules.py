@@ -195,6 +195,32 @@ def test_every_check_shows_its_number_beside_its_bound(notebook) -> None:
     assert not bad, "\n".join(["", *bad])
 
 
+def test_nothing_is_rounded_before_it_is_checked(notebook) -> None:
+    # what to print is another thing: verify(..., digits=1)
+    bad = [
+        f"{number}: {ast.unparse(call)}"
+        for number, cell in code_cells(notebook)
+        for check in ast.walk(ast.parse(re.sub(r"(?m)^(\s*)%.*$", r"\1pass", cell.source)))
+        if isinstance(check, ast.Call) and getattr(check.func, "id", "") == "verify"
+        for call in ast.walk(check.args[1])
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "attr", getattr(call.func, "id", "")) in ("round", "rint")
+    ]
+    assert not bad, f"check the number itself, and say digits= to print fewer: {bad}"
+
+
+def test_every_seed_can_be_shifted(notebook) -> None:
+    # generators that tools/shift_seeds.py does not reach
+    found = [
+        (number, name)
+        for number, cell in code_cells(notebook)
+        for name in re.findall(
+            r"SeedSequence|PCG64|MT19937|Philox|SFC64|default_generator", cell.source
+        )
+    ]
+    assert not found, f"use default_rng, torch.manual_seed or torch.Generator: {found}"
+
+
 def test_metadata_do_not_change_by_themselves(notebook) -> None:
     assert set(notebook.metadata) <= NOTEBOOK_METADATA
     assert set(notebook.metadata.get("language_info", {})) <= {"name", "file_extension"}

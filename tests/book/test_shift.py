@@ -17,6 +17,7 @@ BY = 2 * 1009
 #: A seed, or what has been drawn after it, by each way in which a chapter may give one.
 WAYS = {
     "torch": "torch.manual_seed({0}).initial_seed()",
+    "torch, in full": "torch.random.manual_seed({0}).initial_seed()",
     "generator": "torch.Generator().manual_seed({0}).initial_seed()",
     "numpy": "int(np.random.default_rng({0}).integers(1 << 40))",
     "numpy, by name": "int(np.random.default_rng(seed={0}).integers(1 << 40))",
@@ -24,6 +25,7 @@ WAYS = {
     "global": "(np.random.seed({0}), int(np.random.randint(1 << 30)))[1]",
     "scikit-learn": "int(check_random_state({0}).randint(1 << 30))",
     "standard library": "(random.seed({0}), random.random())[1]",
+    "standard library, apart": "random.Random({0}).random()",
     "fit": "drawn({0})",
     "unseeded": "check_random_state(None) is np.random.mtrand._rand",
     "unseeded kept": "isinstance(np.random.mtrand._rand, np.random.RandomState)",
