@@ -2,7 +2,8 @@
 
 Words have to be the same. Numbers too, but where a cell shows what was trained: there they may
 differ by one unit of the last digit that is stored, which printing can flip, or by ``SHARE`` of the
-number, if that is more. What is below ``RESIDUE`` in both is a residue of rounding itself; the cell checks its bound.
+number, if that is more. What is below ``RESIDUE`` in both is a residue of rounding itself; the cell
+checks its bound.
 """
 
 import re
