@@ -11,8 +11,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_image, check_weights, whole
+from aebook._internal.checks import as_array, check_image, whole
 from aebook._internal.contract import checked
+from aebook._internal.reading import check_weights
 from aebook.data import Data, messages
 
 __all__ = [

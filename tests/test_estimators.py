@@ -498,7 +498,7 @@ def test_medians_have_half_of_the_weight_on_each_side():
     "weight", [np.ones(39), np.zeros(40), -np.ones(40), np.full(40, np.nan), "heavy", 1.0]
 )
 def test_weights_that_make_no_sense(estimator, weight):
-    with pytest.raises(ValueError, match=r"got sample_weight of .* for 40 samples, expected one"):
+    with pytest.raises(ValueError, match=r"got sample_weight .* for 40 samples, expected one"):
         clone(estimator).fit(table(40), sample_weight=weight)
 
 

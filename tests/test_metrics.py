@@ -349,5 +349,5 @@ def test_between_ranks_the_share_of_exponential_scores_is_the_one_promised(n, c)
 
 @pytest.mark.parametrize("weight", [[1.0], [1, -1, 1], [0, 0, 0], [1, np.nan, 1]])
 def test_weights_of_scores_that_make_no_sense(weight):
-    with pytest.raises(ValueError, match=r"got sample_weight of .* for 3 samples, expected"):
+    with pytest.raises(ValueError, match=r"got sample_weight .* for 3 samples, expected"):
         threshold([1.0, 2, 3], contamination=0.1, sample_weight=weight)

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
+    "COMPLEX",
     "INTEGERS",
     "as_array",
     "check_arguments",
     "check_image",
-    "check_weights",
     "is_number",
-    "matrix",
     "need",
     "number",
     "one_of",
+    "plain_tensor",
     "rows",
     "shown",
     "tensors",
@@ -42,13 +42,52 @@ INTEGERS = (
     "of images, divide bytes by 255 and 16 bits by 65535 "
     "(x.float() / 255); numbers of symbols need an encoder that begins with an nn.Embedding"
 )
+#: What is said of complex numbers.
+COMPLEX = (
+    "got complex numbers, expected real ones: give size and phase, or real and imaginary part, "
+    "as in np.concatenate([x.real, x.imag], 1)"
+)
+#: Types without arithmetic, and those that hold their numbers.
+WIDER = {
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+}
 
 
 def as_array(values: Any) -> NDArray[Any]:
-    """NumPy's view of an array, a tensor on any device, or a list."""
+    """NumPy's view of an array, a tensor of any kind on any device, or a list."""
     if isinstance(values, Tensor):
-        return values.detach().cpu().numpy()
-    return np.asarray(unmasked(values))
+        tensor = plain_tensor(values)
+        # which NumPy has not
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
+    kinds = Tensor | np.ma.MaskedArray
+    if isinstance(values, list | tuple) and any(isinstance(part, kinds) for part in values):
+        values = [as_array(part) if isinstance(part, kinds) else part for part in values]
+    values = unmasked(values)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"got {shown('values', values)}, expected numbers in an array: {error}"
+        ) from error
+
+
+def plain_tensor(tensor: Tensor) -> Tensor:
+    """A tensor without gradients, of a type that can be computed with."""
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else tensor.layout
+        advice = "values, which a meta tensor has not"
+        if not tensor.is_meta:
+            advice = "a dense one: use x.dequantize() or x.to_dense(), or a sparse matrix of SciPy"
+        raise ValueError(f"got a {kind} tensor, expected {advice}")
+    if tensor.is_complex():
+        raise ValueError(COMPLEX)
+    if tensor.dtype in WIDER:
+        return _within(tensor.detach().to(WIDER[tensor.dtype]))
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        return tensor.detach().float()
+    return tensor.detach()
 
 
 def unmasked(values: Any) -> Any:
@@ -140,22 +179,6 @@ def tensors(**arguments: Any) -> None:
             )
 
 
-def matrix(name: str, values: Any, **options: Any) -> Any:
-    """A matrix of finite numbers, dense or sparse, as scikit-learn takes it."""
-    from sklearn import utils
-
-    # scikit-learn leaves it without types, and a checker would guess them from the defaults
-    check_array: Any = utils.check_array
-    values = as_array(values) if isinstance(values, Tensor) else values
-    try:
-        return check_array(values, accept_sparse="csr", input_name=name, **options)
-    except (TypeError, ValueError) as error:
-        said = str(error).splitlines()[0]
-        raise ValueError(
-            f"got {shown(name, values)}, expected a matrix of finite numbers: {said}"
-        ) from error
-
-
 def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:
     """Refuse what is no tensor (B, width), of a type or any floating-point one."""
     tensors(x=x)
@@ -165,23 +188,6 @@ def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:
             f"got a tensor of shape {tuple(x.shape)} and {x.dtype}, expected (B, {width}) and "
             f"{dtype or 'floating point'}"
         )
-
-
-def check_weights(sample_weight: Any, samples: int) -> NDArray[np.float64]:
-    """Weights of samples, (N,), float64: finite, 0 or more, not all zero."""
-    try:
-        given = as_array(sample_weight)
-        weights = np.empty(0) if given.dtype.kind in "cSU" else given.astype(np.float64)
-    except (TypeError, ValueError):
-        weights = np.empty(0)
-    fits = weights.shape == (samples,) and np.isfinite(weights).all()
-    if not (fits and (weights >= 0).all() and (weights > 0).any()):
-        given = f"shape {weights.shape}" if weights.size else f"type {type(sample_weight).__name__}"
-        raise ValueError(
-            f"got sample_weight of {given} for {samples} samples, expected one finite number each, "
-            "0 or more, not all zero"
-        )
-    return weights
 
 
 def check_arguments(**arguments: Any) -> None:
@@ -219,6 +225,12 @@ def need(module: str, package: str, extra: str) -> ModuleType:
         raise ImportError(
             f'this needs {package}, which is not installed: pip install "aebook[{extra}]"'
         ) from error
+
+
+def _within(tensor: Tensor) -> Tensor:
+    if tensor.numel() and int(tensor.amin()) < 0:
+        raise ValueError("got integers of 2**63 or more, expected smaller ones")
+    return tensor
 
 
 def _equal(value: Any, choice: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 import numpy as np
 from torch import Tensor, nn
 
-from aebook._internal.checks import as_array, is_number, shown
+from aebook._internal.checks import as_array, is_number, shown, unmasked
 
 __all__ = ["checked", "taken"]
 
@@ -214,6 +214,8 @@ def _array(value: Any) -> Any:
     """As an array of numbers or truth values, or None if it is none."""
     if value is None or isinstance(value, str | bytes):
         return None
+    # which is said by its name
+    value = unmasked(value)
     try:
         array = as_array(value)
     except (TypeError, ValueError, RuntimeError):

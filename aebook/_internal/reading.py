@@ -12,31 +12,35 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from aebook._internal.checks import unmasked
+from aebook._internal.checks import COMPLEX, as_array, plain_tensor, shown, unmasked
 
-__all__ = ["is_table", "library", "read", "rows", "some"]
+__all__ = [
+    "Refused",
+    "as_numbers",
+    "as_tensor",
+    "check_weights",
+    "is_table",
+    "library",
+    "matrix",
+    "read",
+    "rows",
+    "some",
+]
 
 EXPECTED = (
     "expected numbers in a tensor, an array, a table, a sparse matrix, a pair "
     "(x, target) of these, a Dataset or a DataLoader"
 )
-#: Types without arithmetic, and those that hold their numbers.
-WIDER = {
-    torch.uint16: torch.int32,
-    torch.uint32: torch.int64,
-    torch.uint64: torch.int64,
-}
-#: What is said of complex numbers.
-COMPLEX = (
-    "got complex numbers, expected real ones: give size and phase, or real and imaginary part, "
-    "as in np.concatenate([x.real, x.imag], 1)"
-)
+
+
+class Refused(ValueError, TypeError):
+    """A ValueError, as everywhere in this package, and a TypeError where scikit-learn wants one."""
 
 
 def read(values: Any) -> Any:
     """A tensor of what was given, sharing its memory if it can, or what is read in parts."""
     if isinstance(values, Tensor):
-        return _plain(values)
+        return plain_tensor(values)
     if sparse.issparse(values):
         _check_numbers(values.dtype)
         if values.ndim != 2:
@@ -54,7 +58,7 @@ def read(values: Any) -> Any:
         values = np.asarray(values)
     values = unmasked(values)
     if not isinstance(values, np.ndarray):
-        if not all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__")):
+        if not _in_parts(values):
             raise ValueError(f"got {_name(values)} as data, {EXPECTED}")
         _check_numbers(values.dtype)
         return values
@@ -62,21 +66,79 @@ def read(values: Any) -> Any:
     return values if isinstance(values, np.memmap) and values.ndim else _of_array(values)
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """A tensor without gradients, of a type that can be computed with."""
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
-        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else tensor.layout
-        advice = "values, which a meta tensor has not"
-        if not tensor.is_meta:
-            advice = "a dense one: use x.dequantize() or x.to_dense(), or a sparse matrix of SciPy"
-        raise ValueError(f"got a {kind} tensor, expected {advice}")
-    if tensor.is_complex():
-        raise ValueError(COMPLEX)
-    if tensor.dtype in WIDER:
-        return _within(tensor.detach().to(WIDER[tensor.dtype]))
-    if tensor.is_floating_point() and tensor.element_size() == 1:
-        return tensor.detach().float()
-    return tensor.detach()
+def as_numbers(values: Any) -> Any:
+    """All of it in an array: of whatever is read, or of lists; a sparse matrix as it is.
+
+    Text and times, of which NumPy makes numbers unasked, are refused.
+    """
+    if sparse.issparse(values):
+        return values
+    if isinstance(values, str | bytes):
+        raise ValueError(f"got {_name(values)} as data, {EXPECTED}")
+    if is_table(values):
+        values = _of_table(values)
+    elif hasattr(values, "to_numpy"):
+        values = _of_column(values)
+    elif _in_parts(values):
+        _check_numbers(values.dtype)
+        values = values[: values.shape[0]] if values.shape else values
+    array = as_array(values)
+    if array.dtype.kind not in "fiubcO":
+        _check_numbers(array.dtype)
+    unasked = str | bytes | np.datetime64 | np.timedelta64
+    entries = array.flat if array.dtype == object else ()
+    if wrong := next((entry for entry in entries if isinstance(entry, unasked)), None):
+        raise ValueError(
+            f"got {wrong!r:.60} among the entries, expected numbers: encode text, and write times "
+            "as numbers"
+        )
+    return array
+
+
+def as_tensor(values: Any) -> Tensor:
+    """A tensor with its gradients, or one of an array; Python's numbers are of the default type."""
+    if isinstance(values, Tensor):
+        tiny = values.is_floating_point() and values.element_size() == 1
+        return values.float() if tiny else values
+    if isinstance(values, list | tuple | int | float):
+        return torch.as_tensor(values)
+    return read(as_numbers(values))
+
+
+def matrix(name: str, values: Any, *, accept_sparse: Any = "csr", **options: Any) -> Any:
+    """A matrix of finite numbers, dense or sparse, as scikit-learn takes it."""
+    from sklearn import utils
+
+    # scikit-learn leaves it without types, and a checker would guess them from the defaults
+    check_array: Any = utils.check_array
+    given = as_numbers(values)
+    try:
+        return check_array(given, input_name=name, accept_sparse=accept_sparse, **options)
+    except (TypeError, ValueError) as error:
+        raise Refused(
+            f"got {shown(name, values)}, expected a matrix (N, m) of finite numbers: {error}"
+        ) from error
+
+
+def check_weights(sample_weight: Any, samples: int) -> NDArray[np.float64]:
+    """Weights of samples, (N,), float64: finite, 0 or more, not all zero."""
+    why = ""
+    try:
+        given = as_numbers(sample_weight)
+        weights = np.empty(0) if given.dtype.kind == "c" else given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        weights, why = np.empty(0), f": {error}"
+    if weights.shape != (samples,) or not samples:
+        said = f"shape {weights.shape}" if weights.size else f"type {type(sample_weight).__name__}"
+        said = f"of {said}"
+    elif (weights >= 0).all() and 0 < weights.max() < np.inf:
+        return weights
+    else:
+        said = f"from {weights.min():.4g} to {weights.max():.4g}"
+    raise ValueError(
+        f"got sample_weight {said} for {samples} samples, expected one finite number each, 0 or "
+        f"more, not all zero{why}"
+    )
 
 
 def _of_array(values: NDArray[Any]) -> Tensor:
@@ -89,13 +151,21 @@ def _of_array(values: NDArray[Any]) -> Tensor:
     elif not values.flags.writeable or any(stride < 0 for stride in values.strides):
         # torch takes no array that is read-only or runs backwards
         values = values.copy()
-    return _plain(torch.from_numpy(np.asarray(values)))
+    return plain_tensor(torch.from_numpy(np.asarray(values)))
+
+
+def _in_parts(values: Any) -> bool:
+    """Whether it is an array of another kind, which has slices."""
+    other = not isinstance(values, Tensor | np.ndarray | np.generic)
+    return other and all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__"))
 
 
 def _of_table(table: Any) -> NDArray[Any]:
     """The numbers of a table of pandas or polars, (N, m), in floating point."""
     pandas = hasattr(table, "iloc")
     columns = [table.iloc[:, k] for k in range(table.shape[1])] if pandas else table.get_columns()
+    if not columns:
+        raise ValueError("got a table without columns, expected at least one")
     named = list(zip(table.columns, columns, strict=True))
     wrong = [f"{name!r} ({c.dtype})" for name, c in named if not _is_number(c.dtype)]
     if wrong:
@@ -161,12 +231,6 @@ def _is_number(dtype: Any) -> bool:
     return str(dtype) == "Boolean" or dtype.is_numeric()
 
 
-def _within(tensor: Tensor) -> Tensor:
-    if tensor.numel() and int(tensor.amin()) < 0:
-        raise ValueError("got integers of 2**63 or more, expected smaller ones")
-    return tensor
-
-
 def _check_numbers(dtype: Any) -> None:
     """Refuse an array by its type, before anything is read."""
     kind = getattr(dtype, "kind", "f")
@@ -212,10 +276,13 @@ def _name(values: Any) -> str:
 
 
 def rows(values: Any, chosen: NDArray[np.int64]) -> NDArray[Any]:
-    """Some rows of an array that is read in parts: every file format has slices."""
+    """Some rows of what is read in parts, dense."""
+    if sparse.issparse(values):
+        return values[chosen].toarray()
+    if isinstance(values, np.ndarray):
+        return np.array(values[chosen])
+    # every file format has slices
     order = np.sort(chosen)
     starts = np.flatnonzero(np.diff(order, prepend=-2) != 1)
-    read = [
-        np.asarray(values[int(run[0]) : int(run[-1]) + 1]) for run in np.split(order, starts[1:])
-    ]
+    read = [as_array(values[int(r[0]) : int(r[-1]) + 1]) for r in np.split(order, starts[1:])]
     return np.concatenate(read)[np.searchsorted(order, chosen)]

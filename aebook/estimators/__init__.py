@@ -13,7 +13,8 @@ All four keep the same rules. Parameters are plain values, and networks are buil
 that a clone never inherits weights. Features are standardised first, unless ``scale=False``, so
 that a table can be given as it is. Networks are trained in single precision, on a GPU where there
 is one, and used in double, on the CPU: what comes out for a sample does not depend on which others
-are given with it. PyTorch's global random state is left alone. Input is dense and finite; what
+are given with it. PyTorch's global random state is left alone.
+Samples, finite vectors, come in any form that :func:`aebook.fit` takes, or as lists of rows. What
 :func:`aebook.fit` trained is the attribute ``objective_``.
 """
 

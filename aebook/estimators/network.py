@@ -16,11 +16,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from aebook import corruptions, variants
-from aebook._internal.checks import check_weights, number, one_of, shown, whole
+from aebook._internal import reading
+from aebook._internal.checks import number, one_of, shown, whole
 from aebook._internal.randomness import seeded
 from aebook.core import Objective
+from aebook.data import Data, vectors
 from aebook.distances import Gaussian, bernoulli
 from aebook.inference import in_pieces
 from aebook.training.history import History
@@ -29,7 +32,6 @@ from aebook.training.schedules import constant
 
 __all__ = [
     "NetworkEstimator",
-    "Refused",
     "Samples",
     "code_units",
     "held_out",
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 #: Samples (N, m) as a user gives them.
-Samples = ArrayLike | sparse.sparray | sparse.spmatrix
+Samples = ArrayLike | Data
 #: The same checked: an array, a ``csr_array`` or a ``csr_matrix``, which has no types.
 Table = Any
 #: Weights of samples, (N,), or None where all count alike.
@@ -80,10 +82,6 @@ VARIANTS = {
     "sparse": variants.sparse,
     "variational": variants.variational,
 }
-
-
-class Refused(ValueError, TypeError):
-    """A ValueError, as everywhere in this package, and a TypeError where scikit-learn wants one."""
 
 
 class NetworkEstimator(BaseEstimator):
@@ -237,17 +235,29 @@ class NetworkEstimator(BaseEstimator):
         return int(self._random_state.randint(np.iinfo(np.int32).max))
 
     def _table(self, X: Any, reset: bool) -> Table:
-        """Samples (N, m) in float32, if that is what they are in, or else float64."""
-        if not reset:
-            check_is_fitted(self, "objective_")
+        """Samples (N, m) for the network, in float32, if they are in that, or else float64."""
         if self.scale and sparse.issparse(X):
-            raise Refused(
+            raise reading.Refused(
                 "got a sparse matrix with scale=True, which would fill its zeros; expected "
                 "scale=False, with a MaxAbsScaler before it if features differ in scale, or "
                 "X.toarray()"
             )
-        kinds: dict[str, Any] = {"dtype": FLOATS, "accept_sparse": "csr"}
-        return matrix(lambda: validate_data(self, X, reset=reset, **kinds), "X", X)
+        return self._samples(X, reset)
+
+    def _samples(self, X: Any, reset: bool, **kinds: Any) -> Table:
+        """Samples (N, m) with the columns of fit."""
+        if not reset:
+            check_is_fitted(self, "objective_")
+        x = matrix("X", X, estimator=self, **kinds)
+        try:
+            # names of columns, and how many
+            named: Any = X if reading.is_table(X) else x
+            validate_data(self, named, reset=reset, skip_check_array=True)
+        except (TypeError, ValueError) as error:
+            raise reading.Refused(
+                f"got {shown('X', X)}, expected the columns of fit, each with a name: {error}"
+            ) from error
+        return x
 
     def _weighed(
         self, X: Any, sample_weight: ArrayLike | None, reset: bool = True
@@ -256,7 +266,7 @@ class NetworkEstimator(BaseEstimator):
         x = self._table(X, reset)
         if sample_weight is None:
             return x, None
-        w = check_weights(sample_weight, x.shape[0])
+        w = reading.check_weights(sample_weight, x.shape[0])
         return x[w > 0], w[w > 0]
 
     def _inside(self, X: Any) -> Table:
@@ -304,14 +314,10 @@ class NetworkEstimator(BaseEstimator):
         return tags
 
 
-def matrix(check: Callable[[], Any], name: str, values: Any) -> Any:
-    """What scikit-learn makes of a matrix, or its refusal with what came."""
-    try:
-        return check()
-    except (TypeError, ValueError) as error:
-        raise Refused(
-            f"got {shown(name, values)}, expected a matrix (N, m) of finite numbers: {error}"
-        ) from error
+def matrix(name: str, values: Any, **options: Any) -> Any:
+    """Samples or codes, whatever :func:`aebook.fit` takes, as scikit-learn takes them."""
+    values = vectors(values).numpy() if isinstance(values, Dataset | DataLoader) else values
+    return reading.matrix(name, values, **{"dtype": FLOATS, **options})
 
 
 def rows(values: Any, chosen: Rows) -> Any:

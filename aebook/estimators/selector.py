@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.random import RandomState
@@ -13,14 +13,13 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from aebook import variants
 from aebook.core import Autoencoder, Objective
 from aebook.estimators.network import (
-    FLOATS,
     NetworkEstimator,
     Samples,
     hidden_layers,
@@ -142,6 +141,10 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
             )
         return self
 
+    def transform(self, X: Samples) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The selected features (N, k) of samples (N, m), in the order of the columns."""
+        return self._samples(X, reset=False, dtype=None)[:, self.support_]
+
     def inverse_transform(self, X: Samples) -> np.ndarray:
         """Samples (N, m), in the unit of the data, of which only those features (N, k) are known.
 
@@ -149,8 +152,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         :meth:`AutoencoderTransformer.transform` does.
         """
         check_is_fitted(self, "support_")
-        kinds: dict[str, Any] = {"dtype": FLOATS, "accept_sparse": not self.scale}
-        given = matrix(lambda: check_array(X, input_name="features", **kinds), "features", X)
+        given = matrix("features", X, accept_sparse=not self.scale)
         given = given.toarray() if sparse.issparse(given) else given
         chosen = np.flatnonzero(self.support_)
         if given.shape[1] != len(chosen):

@@ -10,12 +10,11 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from aebook.core import Objective
 from aebook.estimators.network import (
-    FLOATS,
     NetworkEstimator,
     Samples,
     code_units,
@@ -191,7 +190,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Samples (N, m), in the unit of the data, that codes (N, p) stand for."""
         check_is_fitted(self, "objective_")
-        z = matrix(lambda: check_array(X, dtype=FLOATS, input_name="codes"), "codes", X)
+        z = matrix("codes", X, accept_sparse=False)
         if z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"got codes of {z.shape[1]} numbers, expected {self._n_features_out}, as many as "

@@ -26,8 +26,9 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.preprocessing import normalize
 
-from aebook._internal.checks import check_arguments, matrix, whole
+from aebook._internal.checks import check_arguments, whole
 from aebook._internal.contract import checked
+from aebook._internal.reading import matrix
 from aebook.data import Data, vectors
 from aebook.hashing import pack
 from aebook.theory.linear import principal_components

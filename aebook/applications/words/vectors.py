@@ -30,9 +30,9 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from aebook._internal.checks import check_arguments, number
-from aebook._internal.checks import matrix as matrix_of
 from aebook._internal.contract import checked
 from aebook._internal.letters import composed, run
+from aebook._internal.reading import matrix as matrix_of
 from aebook.core import Objective
 from aebook.corruptions import masking
 from aebook.distances import categorical
