@@ -1,11 +1,12 @@
 """From data in whatever form it came to batches on the right device, and results back in that form.
 
-A **tuple** of two is a pair ``(x, target)``; a list never is, except as a batch that PyTorch's
-loaders collate. What cannot be taken is refused by name, with what to do.
+A **tuple** of two is a pair ``(x, target)``; a list never is, neither as data nor as a message nor
+as a batch. What cannot be taken is refused by name, with what to do.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
@@ -23,12 +24,15 @@ from torch.utils.data import (
     RandomSampler,
     SequentialSampler,
     TensorDataset,
+    default_collate,
+    default_convert,
 )
+from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from aebook import processes
-from aebook._internal.checks import whole
+from aebook._internal.checks import unmasked, whole
 from aebook._internal.devices import has_room
-from aebook._internal.reading import is_table, library, read, rows, some
+from aebook._internal.reading import check_weights, is_table, library, read, rows, some
 
 __all__ = [
     "Data",
@@ -185,13 +189,7 @@ class InMemory:
     def _take(self, values: Any, chosen: Tensor) -> Tensor:
         if isinstance(values, Tensor):
             return self.form.move(values[chosen.to(values.device)])
-        if sparse.issparse(values):
-            some_rows = cast(Any, values)[chosen.numpy()].toarray()
-        elif isinstance(values, np.ndarray):
-            some_rows = np.array(values[chosen.numpy()])
-        else:
-            some_rows = rows(values, chosen.numpy())
-        return self.form.move(self.form.take(some_rows, 1, chosen))
+        return self.form.move(self.form.take(rows(values, chosen.numpy()), 1, chosen))
 
 
 class Loaded:
@@ -234,9 +232,12 @@ class Loaded:
         batch = None
         for batch in self._own():
             x, *targets = (
-                self.form.take(part, 2 - k, where="a batch") for k, part in enumerate(_batch(batch))
+                self.form.take(_whole(part), 2 - k, where="a batch")
+                for k, part in enumerate(_parts(batch))
             )
             _check_targets(x, *targets)
+            if not len(x):
+                raise ValueError("got a batch without samples, expected at least one")
             if self.extremes is None:
                 low, high = (targets or [x])[0].aminmax()
                 self.extremes = float(low), float(high)
@@ -302,6 +303,10 @@ class Form(NamedTuple):
                 f"got {where} of shape {tuple(tensor.shape)}, expected (samples, ...): "
                 "for a single message use x[None]"
             )
+        if 0 in tensor.shape[1:]:
+            raise ValueError(
+                f"got {where} of shape {tuple(tensor.shape)}, expected at least one number a sample"
+            )
         if isinstance(tensor, Tensor):
             self._check_finite(tensor, numbers)
         return tensor
@@ -362,7 +367,9 @@ def batched(
           All their numbers become floating point; a column of anything else is refused by name.
         - a pair ``(x, target)`` of these, a tuple.
         - a ``Dataset`` of messages or of pairs, or a ``DataLoader``, which in several processes
-          needs a ``DistributedSampler`` to train with.
+          needs a ``DistributedSampler`` to train with. Messages are put together here where a
+          loader has no ``collate_fn`` of its own; one that has returns a tensor, an array, or a
+          pair of them, a tuple.
     batch_size
         Samples a batch; more than N are N. None: ``default``.
     shuffle
@@ -373,7 +380,7 @@ def batched(
     dtype, device
         Floating-point messages are converted to this; integers stay.
     weights
-        What each sample counts, (N,), 0 or more and not all 0; batches are then triples
+        What each sample counts, (N,), numbers 0 or more and not all 0; batches are then triples
         ``(x, target, weight)`` with weights of mean 1 over the data.
     ordered
         Bring every sample once in the order of the data, even from a loader that shuffles or drops
@@ -400,7 +407,7 @@ def batched(
     samples = x.shape[0]
     if resident:
         x, *targets = _resident([x, *targets], form)
-    weight = None if weights is None else form.move(_relative(form.take(weights, 1), samples))
+    weight = None if weights is None else form.move(_relative(check_weights(weights, samples)))
     order = Order(samples, _size(size, samples, default), shuffle)
     return InMemory(x, targets[0] if targets else None, weight, order, form)
 
@@ -525,24 +532,12 @@ def _resident(parts: list[Any], form: Form) -> list[Any]:
     ]
 
 
-def _relative(weights: Any, samples: int) -> Tensor:
+def _relative(weights: np.ndarray) -> Tensor:
     """Weights of mean 1."""
-    if isinstance(weights, np.memmap):
-        weights = torch.from_numpy(np.array(weights))
-    if not isinstance(weights, Tensor) or weights.shape != (samples,):
-        raise ValueError(
-            f"got sample_weight of shape {tuple(weights.shape)} for {samples} samples, expected "
-            f"one weight a sample, ({samples},)"
-        )
-    weights = weights.double()
-    if not (weights.amin() >= 0 and weights.amax() > 0):
-        raise ValueError(
-            f"got sample_weight from {float(weights.amin()):.4g} to {float(weights.amax()):.4g}, "
-            "expected 0 or more, and not all 0"
-        )
+    relative = torch.from_numpy(weights)
     # first by the largest, so that no sum overflows
-    weights = weights / weights.amax()
-    return weights / weights.mean()
+    relative = relative / relative.amax()
+    return relative / relative.mean()
 
 
 # Loaders
@@ -573,10 +568,12 @@ def _loaded(
         samples = None if stream else _count(data.dataset)
         if samples is not None:
             _check_count(samples, shuffle)
-        loader = _in_order(data) if ordered else data
+        loader = _collating(_in_order(data) if ordered else data)
         return Loaded(loader, samples, data.batch_size, shuffle, form)
-    # what only reads takes nothing from the global generator
-    own: dict[str, Any] = {"generator": torch.Generator()} if ordered else {}
+    own: dict[str, Any] = {"collate_fn": _collate}
+    if ordered:
+        # what only reads takes nothing from the global generator
+        own["generator"] = torch.Generator()
     if stream:
         loader = DataLoader(data, size or default, **own)
         return Loaded(loader, None, size or default, shuffle, form)
@@ -632,6 +629,45 @@ def _in_order(loader: DataLoader) -> DataLoader:
     )
 
 
+def _collating(loader: DataLoader) -> DataLoader:
+    """A loader that makes its batches as these two do, if it has no way of its own."""
+    ways = {default_collate: _collate, default_convert: _convert}
+    way = next((own for usual, own in ways.items() if loader.collate_fn is usual), None)
+    if way is None:
+        return loader
+    loader = copy.copy(loader)
+    # and no workers that began otherwise
+    vars(loader).update(collate_fn=way, _iterator=None)
+    return loader
+
+
+def _collate(batch: list[Any]) -> Any:
+    """A batch of messages or of pairs, as PyTorch makes it, but that tuples become a tuple."""
+    if isinstance(batch[0], list):
+        read(batch[0])
+    together = {**default_collate_fn_map, Tensor: _stack_tensors, np.ndarray: _stack_arrays}
+    made = collate(batch, collate_fn_map=together)
+    return tuple(made) if isinstance(batch[0], tuple) else made
+
+
+def _stack_tensors(batch: Any, *, collate_fn_map: Any) -> Tensor:
+    read(batch[0])
+    with torch.no_grad():
+        return default_collate_fn_map[Tensor](batch, collate_fn_map=collate_fn_map)
+
+
+def _stack_arrays(batch: Any, *, collate_fn_map: Any) -> Tensor:
+    # PyTorch would drop masks, and does not know every type
+    return read(np.asarray(np.stack([unmasked(array) for array in batch])))
+
+
+def _convert(batch: Any) -> Any:
+    """A batch that the data set made."""
+    if isinstance(batch, tuple):
+        return tuple(_convert(part) for part in batch)
+    return read(batch) if isinstance(batch, Tensor | np.ndarray) else batch
+
+
 def _collated(loader: DataLoader) -> Iterator[Any]:
     """Go through a loader; what cannot be made a batch is a fault of the data."""
     batches = iter(loader)
@@ -640,8 +676,9 @@ def _collated(loader: DataLoader) -> Iterator[Any]:
             batch = next(batches)
         except StopIteration:
             return
-        except (TypeError, RuntimeError) as error:
-            if not any(sign in str(error) for sign in ("default_collate", "stack expects")):
+        except (TypeError, ValueError, RuntimeError) as error:
+            signs = "default_collate", "stack expects", "of equal size", "the same shape"
+            if not any(sign in str(error) for sign in signs):
                 raise
             raise ValueError(
                 f"the loader could not make a batch ({str(error).splitlines()[-1]}); expected "
@@ -653,7 +690,8 @@ def _collated(loader: DataLoader) -> Iterator[Any]:
 
 def _parts(data: Any) -> tuple[Any, ...]:
     """Messages, and targets if there are any, of data or of a batch."""
-    if isinstance(data, dict):
+    # a sparse matrix may be a dict
+    if isinstance(data, dict) and not sparse.issparse(data):
         raise ValueError(
             f"got a dict with the keys {some([repr(key) for key in data])}, expected messages, or "
             "a pair of messages and targets: take what is meant, x or a tuple (x, target); a "
@@ -668,11 +706,12 @@ def _parts(data: Any) -> tuple[Any, ...]:
     return tuple(data)
 
 
-def _batch(batch: Any) -> tuple[Any, ...]:
-    """The same for a batch, where PyTorch's collation makes lists of tuples."""
-    if isinstance(batch, list) and not isinstance(batch[0], Tensor | np.ndarray):
-        read(batch)
-    return _parts(tuple(batch) if isinstance(batch, list) else batch)
+def _whole(part: Any) -> Any:
+    """A tensor of what a batch holds, also where that is sparse or read in parts."""
+    values = read(part)
+    if isinstance(values, Tensor) or not values.shape:
+        return values
+    return read(rows(values, np.arange(values.shape[0])))
 
 
 def _check_targets(x: Any, *targets: Any) -> None:
@@ -702,7 +741,7 @@ def _divided(stream: Any, rank: int, size: int) -> Iterator[Any]:
     """The part of each batch of a stream; a rest too small for all goes to the batch before."""
     held = None
     for batch in stream:
-        parts = tuple(read(part) for part in _batch(batch))
+        parts = tuple(map(_whole, _parts(batch)))
         if held is not None and len(parts[0]) >= size:
             yield tuple(part[rank::size] for part in held)
         elif held is not None:

@@ -144,7 +144,7 @@ def in_pieces(
     chunk = whole("chunk", chunk)
     if not all(p.isfinite().all() for p in network.parameters()):
         raise ValueError("the model has weights that are NaN or infinite, expected finite ones")
-    x = data[0] if isinstance(data, tuple) else data
+    x = data[0] if isinstance(data, tuple) and data else data
     home = x.device if isinstance(x, Tensor) else torch.device("cpu")
     reading: Any = {"shuffle": False, "ordered": True, "resident": False}
     with evaluating(network), torch.no_grad():
