@@ -25,6 +25,7 @@ from torch import Tensor
 
 from aebook._internal.checks import number, rows, whole
 from aebook._internal.contract import checked
+from aebook._internal.reading import as_tensor
 from aebook.core import Autoencoder
 from aebook.data import Data, Form, like, vectors
 from aebook.inference import in_pieces
@@ -90,20 +91,20 @@ class Mixture:
     def __init__(
         self, means: ArrayLike, scale: ArrayLike = 0.0, weights: ArrayLike | None = None
     ) -> None:
-        self.means = torch.as_tensor(means).double()
+        self.means = as_tensor(means).double()
         if self.means.dim() != 2 or not self.means.numel() or not self.means.isfinite().all():
             raise ValueError(
                 f"got means of shape {tuple(self.means.shape)}, expected (K, m), all finite"
             )
         count = len(self.means)
-        scale = torch.as_tensor(scale).double()
+        scale = as_tensor(scale).double()
         if scale.shape not in ((), (count,)):
             raise ValueError(
                 f"got a scale of shape {tuple(scale.shape)} for {count} means, expected one number "
                 "or one a mean"
             )
         self.scale = scale.expand(count)
-        weights = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        weights = torch.ones(count) if weights is None else as_tensor(weights)
         self.weights = weights.double() / weights.sum()
         if self.weights.shape != (count,) or not (self.weights >= 0).all():
             raise ValueError(

@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from aebook._internal.checks import number, one_of, whole, whole_numbers
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective, Pass
+from aebook.data import Form
 
 __all__ = [
     "Analysis",
@@ -317,7 +318,8 @@ def transform_coder(
     model = Autoencoder(encoder, Synthesis(step, hidden, kept), quantiser)
     if photographs is not None:
         with torch.no_grad():
-            model.bottleneck.start(encoder(photographs))
+            form = Form.of(encoder)
+            model.bottleneck.start(encoder(form.move(form.take(photographs, 4))))
     return Objective(model, penalties={"rate": (slope(step), rate)})
 
 

@@ -22,8 +22,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from aebook._internal.checks import as_array, check_image, one_of, whole
+from aebook._internal.checks import check_image, one_of, whole
 from aebook._internal.contract import checked
+from aebook._internal.reading import as_numbers, as_tensor
 from aebook.applications.images.restoration import passing_on
 from aebook.core import Autoencoder
 
@@ -164,7 +165,7 @@ def coupled(low: Autoencoder, high: Autoencoder, link: nn.Module) -> Autoencoder
 
 
 def _images(x: ArrayLike) -> Tensor:
-    x = x if isinstance(x, Tensor) else torch.as_tensor(as_array(x))
+    x = as_tensor(x if isinstance(x, Tensor) else as_numbers(x))
     if x.dim() != 4:
         check_image("images", x.shape)
     elif 0 in x.shape[1:] or x.shape[3] <= 4 < x.shape[1]:
