@@ -360,7 +360,7 @@ CASES = {
         reconstruction=data(), target=torch.zeros(8, dtype=torch.long), ignore=None
     ),
     "distances.squared_error": lambda: dict(reconstruction=data(), target=data()),
-    "penalties.activity": lambda: dict(order=1, layer=None),
+    "penalties.activity": lambda: dict(kind="l1", layer=None),
     "penalties.sparsity": lambda: dict(target=0.1, kind="kl", over="data", layer=None),
     "jacobian.by_autograd": lambda: dict(encoder=trained().encoder, x=data(), probes=None),
     "jacobian.contractive": lambda: dict(kind="hutchinson", probes=1),
@@ -427,7 +427,15 @@ CASES = {
         rows={"a": torch.rand(2, 16)}, shape=(4, 4), symmetric=False, scale=0.5
     ),
     "claims.verify": lambda: dict(
-        what="a", value=1.0, above=0.0, below=2.0, at_least=0.0, at_most=2.0, equal=1.0, within=0.1
+        what="a",
+        value=1.0,
+        above=0.0,
+        below=2.0,
+        at_least=0.0,
+        at_most=2.0,
+        equal=1.0,
+        within=0.1,
+        digits=2,
     ),
     "timings.recorded": lambda: dict(name="peers"),
     # theory
@@ -615,6 +623,12 @@ CASES = {
             ),
             ("transformer.AutoencoderTransformer.score", "AutoencoderTransformer", "score", data),
             ("selector.ConcreteFeatureSelector.fit", "ConcreteFeatureSelector", "fit", data),
+            (
+                "selector.ConcreteFeatureSelector.transform",
+                "ConcreteFeatureSelector",
+                "transform",
+                data,
+            ),
             ("hasher.SemanticHashTransformer.fit", "SemanticHashTransformer", "fit", data),
             (
                 "hasher.SemanticHashTransformer.transform",
@@ -1022,6 +1036,8 @@ LEFT_OUT = (
     r"|.*\((gaussian_)?lr\) huge"
     r"|datasets\.images\..*\(full\) true|training\.loop\.fit\(compile\) true"
     r"|storage\.onnx\.export\((encoder|decoder)\) text"
+    r"|(storage\.onnx\.export|.*\.bm3d)\((x|noisy)\)"
+    r" (bfloat16|gradients|bigendian|longdouble|backwards)"
 )
 #: Values that are rightly taken, and where; None and truth values are known from annotations.
 TAKEN = {
@@ -1111,7 +1127,7 @@ TAKEN = {
         "applications.words.vectors.singular_vectors(power)",
     ),
     # without a corruption any tensor is its own
-    "scalar empty withnan rank size complex": ("core.Objective.corrupted(x)",),
+    "scalar empty withnan rank size complex zerowidth": ("core.Objective.corrupted(x)",),
     # in every step of training: NaN goes through, and the loss that is NaN is refused
     "empty withnan": (
         "core.Objective.per_sample(x)",
@@ -1344,7 +1360,7 @@ TAKEN = {
         "applications.words.vectors.singular_vectors(matrix)",
     ),
     # any shape, entry by entry
-    "scalar empty withnan rank size": ("concrete.relaxed_one_hot(logits)",),
+    "scalar empty withnan rank size zerowidth": ("concrete.relaxed_one_hot(logits)",),
     # numbers within bounds
     "2.5 scalar huge": ("concrete.relaxed_one_hot(temperature)",),
     # numbers within bounds
@@ -1392,7 +1408,7 @@ TAKEN = {
         "applications.popularity.time_split(gap)",
     ),
     # any shape, entry by entry
-    "scalar empty rank size": (
+    "scalar empty rank size zerowidth": (
         "applications.anomaly.robust.group_soft_threshold(s)",
         "applications.anomaly.robust.soft_threshold(s)",
     ),
@@ -1401,13 +1417,13 @@ TAKEN = {
     # images, and batches of them, of any size
     "rank size": ("applications.detection.standardised(images)",),
     # any number of messages of any length
-    "empty size": (
+    "empty size zerowidth": (
         "applications.molecules.model.Alphabet.decode(messages)",
-        "hashing.pack(bits)",
         "applications.translation.model.Vocabulary.decode(symbols)",
     ),
+    "empty size": ("hashing.pack(bits)",),
     # numbers of entries, of which some or none are there
-    "emptylist empty size": (
+    "emptylist empty size zerowidth": (
         "applications.retrieval.index.HammingIndex.remove(ids)",
         "applications.retrieval.faiss.FaissIndex.remove(ids)",
     ),
@@ -1488,6 +1504,16 @@ ARRAYS = {
     "complex": lambda x: x.astype(complex),
     "objects": lambda x: np.array([None] * x.size, object).reshape(x.shape),
     "texts": lambda x: np.full(x.shape, "a"),
+    "masked": lambda x: np.ma.masked_array(x, mask=np.arange(x.size).reshape(x.shape) == 0),
+    "zerowidth": lambda x: x[..., :0],
+}
+#: The same numbers in forms that are refused by name or rightly taken, here or there.
+FORMS = {
+    "bfloat16": lambda x: torch.from_numpy(x).bfloat16(),
+    "gradients": lambda x: torch.from_numpy(x).float().requires_grad_(),
+    "bigendian": lambda x: x.astype(x.dtype.newbyteorder(">")),
+    "longdouble": lambda x: x.astype(np.longdouble),
+    "backwards": lambda x: x[::-1].copy()[::-1],
 }
 GENERIC = {
     "array": np.zeros(0),
@@ -1509,9 +1535,12 @@ def replacements(valid):
         return
     for name, change in ARRAYS.items():
         changed = change(array)
-        if isinstance(valid, torch.Tensor) and changed.dtype.kind not in "OU":
+        plain = changed.dtype.kind not in "OU" and not isinstance(changed, np.ma.MaskedArray)
+        if isinstance(valid, torch.Tensor) and plain:
             changed = torch.from_numpy(np.ascontiguousarray(changed))
         yield name, changed
+    for name, change in FORMS.items():
+        yield name, change(array)
 
 
 def built(name):
@@ -1544,7 +1573,7 @@ def outcome(function, given):
 def rightly_taken(name, parameter):
     """Words of the values that are right for a parameter."""
     kind = str(inspect.signature(PUBLIC[name]).parameters.get(parameter, ""))
-    right = {"numpy"}
+    right = {"numpy", *FORMS}
     right |= {"none"} if "None" in kind.partition("=")[0] else set()
     right |= {"true"} if re.search(r": '?bool", kind) else set()
     cell = f"{name}({parameter})"
@@ -1575,7 +1604,7 @@ def judged(name):
             wrong[parameter, word] = came
         elif came == "taken" and not right:
             wrong[parameter, word] = "wrongly taken"
-        elif came == "refused" and right and word != "numpy" and word != "none":
+        elif came == "refused" and right and word not in ("numpy", "none", *FORMS):
             wrong[parameter, word] = "wrongly refused"
     return wrong
 

@@ -25,7 +25,7 @@ from torch.utils.data import (
 )
 
 import aebook
-from aebook import metrics
+from aebook import estimators, metrics
 from aebook.applications.anomaly import (
     decompose,
     likelihood_regret,
@@ -138,6 +138,8 @@ class PolarsFrame:
 def polars(monkeypatch):
     module = types.ModuleType("polars")
     module.Series, module.DataFrame = PolarsSeries, PolarsFrame
+    # scikit-learn asks for it
+    module.LazyFrame = type("LazyFrame", (), {})
     for kind in (PolarsSeries, PolarsFrame):
         monkeypatch.setattr(kind, "__module__", "polars.dataframe")
     monkeypatch.setitem(sys.modules, "polars", module)
@@ -168,6 +170,7 @@ IN_MEMORY = {
     "tensor of doubles": lambda x: torch.from_numpy(x).double(),
     "tensor of halves": lambda x: torch.from_numpy(x).half(),
     "tensor of bfloat16": lambda x: torch.from_numpy(x).bfloat16(),
+    "tensor of float8": lambda x: torch.from_numpy(x).to(torch.float8_e4m3fn),
     "tensor that asks for gradients": lambda x: torch.from_numpy(x).clone().requires_grad_(),
     "tensor in another order": lambda x: torch.from_numpy(x.T.copy()).T,
     "array": lambda x: x,
@@ -183,12 +186,14 @@ IN_MEMORY = {
     "table": frame,
     "table of doubles": lambda x: frame(x.astype(float)),
     "nullable table": lambda x: frame(x).astype("Float64"),
+    "sparse table": lambda x: frame(x).astype(pandas.SparseDtype("float32", 0)),
     "mixed table": lambda x: frame(x).astype({"a": "Float32", "b": float}),
     "names twice": lambda x: pandas.DataFrame(x, columns=list("aabbcc")),
     "polars": lambda x: PolarsFrame(x, NAMES),
     "csr": sparse.csr_array,
     "csc": sparse.csc_matrix,
     "coo": lambda x: sparse.coo_array(x.astype(float)),
+    "dok": sparse.dok_array,
     "TensorDataset": lambda x: TensorDataset(torch.from_numpy(x)),
     "one part": lambda x: (x,),
 }
@@ -197,6 +202,7 @@ IN_PARTS = {
     "big-endian memory-mapped": lambda x, path: mapped(x.astype(">f8"), path),
     "in a file": lambda x, path: InFile(x),
     "big-endian in a file": lambda x, path: InFile(x.astype(">f4")),
+    "nothing masked in a file": lambda x, path: InFile(np.ma.masked_array(x)),
 }
 #: In what order, or in which batches, these train differs from the tensor.
 LOADED = {
@@ -211,6 +217,18 @@ LOADED = {
     "DataLoader of doubles": lambda x: DataLoader(Rows(x.astype(float)), batch_size=7),
     "batches of its own": lambda x: DataLoader(
         Rows(x), batch_sampler=BatchSampler(SequentialSampler(range(N)), 7, drop_last=False)
+    ),
+    "Dataset of big-endian rows": lambda x: Rows(x.astype(">f8")),
+    "Dataset of long doubles": lambda x: Rows(x.astype(np.longdouble)),
+    "Dataset of rows backwards": lambda x: Rows(x[:, ::-1].copy()[:, ::-1]),
+    "Dataset with nothing masked": lambda x: Rows(np.ma.masked_array(x)),
+    "Dataset that asks for gradients": lambda x: Rows(torch.from_numpy(x).clone().requires_grad_()),
+    "big-endian batches": lambda x: DataLoader(Rows(np.split(x.astype(">f4"), 3)), batch_size=None),
+    "tables in batches": lambda x: DataLoader(
+        Rows(x), 7, collate_fn=lambda batch: frame(np.stack(batch))
+    ),
+    "sparse batches": lambda x: DataLoader(
+        Rows(x), 7, collate_fn=lambda batch: sparse.csr_array(np.stack(batch))
     ),
     "no batches": lambda x: DataLoader(Rows(torch.from_numpy(x).split(7)), batch_size=None),
     "stream": lambda x: Flow(torch.from_numpy(x)),
@@ -411,6 +429,10 @@ WRONG = {
     "list of two tensors": (lambda x: [torch.from_numpy(x)] * 2, r"a pair, which is a tuple"),
     "three parts": (lambda x: (x, x, x), "got 3 parts"),
     "masked": (masked, "masked array with 1 masked"),
+    "masked in a file": (lambda x: InFile(masked(x)), "masked array with 1 masked"),
+    "masked rows": (lambda x: Rows(masked(x)), "masked array with 1 masked"),
+    "masked rows in a loader": (lambda x: DataLoader(Rows(masked(x)), 7), "with 1 masked"),
+    "masked batches": (lambda x: DataLoader(Rows([masked(x)]), batch_size=None), "with 1 masked"),
     "complex": (lambda x: x.astype(complex), "complex numbers"),
     "complex tensor": (lambda x: torch.from_numpy(x).cfloat(), "complex numbers"),
     "text": (lambda x: frame(x).assign(colour="red"), r"'colour' \(.*get_dummies"),
@@ -455,11 +477,39 @@ WRONG = {
         lambda x: Rows([row[: 1 + k % 2] for k, row in enumerate(x)]),
         "one shape|a batch of shape",
     ),
-    "loader of rows": (lambda x: DataLoader(Rows(x), batch_size=9, collate_fn=list), "got 9 parts"),
+    "loader of rows": (
+        lambda x: DataLoader(Rows(x), batch_size=9, collate_fn=list),
+        r"list of 9 numpy\.ndarray.*np\.stack",
+    ),
+    "loader of two": (
+        lambda x: DataLoader(Rows(torch.from_numpy(x).split(5)), 2, collate_fn=list),
+        "list of 2 .*a pair, which is a tuple",
+    ),
+    "Dataset of lists of two": (
+        lambda x: Rows([[row, row] for row in x]),
+        "list of 2 .*a pair, which is a tuple",
+    ),
+    "batches that are lists of two": (
+        lambda x: DataLoader(Rows([[x, x]]), batch_size=None),
+        "list of 2 .*a pair, which is a tuple",
+    ),
+    "Dataset of lists": (lambda x: Rows(x.tolist()), r"list of 6 float.*np\.array"),
+    "sparse rows": (
+        lambda x: Rows([row.to_sparse() for row in torch.from_numpy(x)]),
+        "sparse.* tensor.*to_dense",
+    ),
+    "ragged Dataset of tuples": (
+        lambda x: Rows([(row,) * (1 + k % 2) for k, row in enumerate(x)]),
+        "could not make a batch",
+    ),
+    "empty batches": (lambda x: DataLoader(Rows([x[:0]]), batch_size=None), "without samples"),
     "single messages": (lambda x: DataLoader(Rows(x), batch_size=None), r"shape \(6,\)"),
     "a vector": (lambda x: x[0], r"shape \(6,\).*x\[None\]"),
     "a number": (lambda x: np.float32(1), r"shape \(\)"),
     "nothing": (lambda x: x[:0], "got no data"),
+    "no numbers": (lambda x: x[:, :0], r"shape \(30, 0\), expected at least one number"),
+    "no columns": (lambda x: frame(x)[[]], "a table without columns"),
+    "no parts": (lambda x: (), "got 0 parts"),
     "empty loader": (lambda x: DataLoader(Flow([])), "ended before its first batch"),
     "a path": (lambda x: "images.npy", "got str as data"),
     "a dict": (lambda x: {"x": x}, "dict with the keys 'x'"),
@@ -491,6 +541,65 @@ def test_what_cannot_be_taken_is_refused_by_name(function):
             outcomes["accepted"] += 1
             faults.append((name, "accepted"))
     assert not faults, (outcomes, faults)
+
+
+# Estimators
+
+
+def estimate(kind, data):
+    options = {"novelty": False} if kind is estimators.AutoencoderDetector else {}
+    made = kind(epochs=1, hidden_layer_sizes=(4,), scale=False, random_state=0, **options).fit(data)
+    found = (made.score_samples if hasattr(made, "score_samples") else made.transform)(data)
+    found = found.toarray() if sparse.issparse(found) else found
+    return [weights(made.objective_), found.ravel()]
+
+
+ESTIMATORS = [getattr(estimators, name) for name in estimators.__all__]
+# a selector of one epoch says that it is not sure
+unsure = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@unsure
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_estimators_take_what_everything_takes(kind, tmp_path):
+    for x, kinds in ((GREY, (IN_MEMORY, IN_PARTS, LOADED)), (BITS, (BINARY,))):
+        expected = numbers(estimate(kind, torch.from_numpy(x)))
+        for name, data in given(x, tmp_path, *kinds):
+            # to scikit-learn a tuple is a list of rows; it refuses names twice, and knows polars
+            if not re.match("one part|names twice|polars", name):
+                found = numbers(estimate(kind, data))
+                np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+#: What scikit-learn takes too: tuples and lists are rows, and objects may be numbers.
+OF_SCIKIT_LEARN = {"list of arrays", "list of tensors", "list of lists", "objects"}
+#: What an estimator refuses in the same words as everything does.
+SAME_WORDS = """
+    masked|masked in a file|masked rows|masked rows in a loader|masked batches|text|categories|times
+    |objects in a table|missing|missing truth value|NaN in a table|text in polars|missing in polars
+    |strings|records|times in an array|records in a file|complex tensor|complex in a file
+    |sparse tensor|meta tensor|Dataset of dicts|Dataset of text|loader of two|no columns
+    |Dataset of lists of two|NaN in a loader
+"""
+
+
+@unsure
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_estimators_refuse_what_everything_refuses(kind):
+    same = {name.strip() for name in SAME_WORDS.split("|")}
+    assert same | OF_SCIKIT_LEARN < set(WRONG)
+    for name, (make, message) in WRONG.items():
+        if name in OF_SCIKIT_LEARN:
+            estimate(kind, make(GREY))
+            continue
+        words = message if name in same else f"{message}|got X=.*, expected a matrix"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+            with pytest.raises(ValueError, match=words):
+                estimate(kind, make(GREY))
+    for texts in (["1"] * M, np.array(["1"] * M, object), np.array([np.datetime64(1, "s")] * M)):
+        with pytest.raises(ValueError, match=r"text|times"):
+            estimate(kind, [texts] * N)
 
 
 # Results out
@@ -603,6 +712,13 @@ def test_a_loader_is_read_in_the_order_of_its_data_set():
     assert torch.equal(aebook.encode(model, DataLoader(Rows(x), num_workers=1, batch_size=4)), x)
 
 
+def test_a_loader_of_the_callers_stays_as_it_is():
+    for loader in (DataLoader(Rows(GREY), 10), DataLoader(Rows(np.split(GREY, 3)), None)):
+        before = dict(vars(loader))
+        assert torch.isfinite(fitted(loader)).all()
+        assert vars(loader) == before
+
+
 class Own(DataLoader):
     def __iter__(self):
         return iter(())
@@ -637,6 +753,8 @@ def test_scores_compare_with_the_target_where_there_is_one():
         (sparse.csr_array(GREY), InFile(1 - GREY)),
         TensorDataset(X, 1 - X),
         DataLoader(TensorDataset(X, 1 - X), batch_size=7, shuffle=True),
+        Rows(list(zip(GREY, 1 - GREY, strict=True))),
+        DataLoader(Rows([(GREY, 1 - X)]), batch_size=None),
     ):
         found = reconstruction_error(objective, data)
         np.testing.assert_allclose(numbers(found), expected, rtol=1e-5)
@@ -897,6 +1015,9 @@ def test_training_with_whole_weights_is_training_on_repetitions():
     aebook.fit(by_hand, repeated(GREY, TIMES), **options)
     torch.testing.assert_close(weights(by_weight), weights(by_hand))
     # a common factor does nothing, and no weight, or one for all, is none
+    listed = plain().double()
+    aebook.fit(listed, GREY, sample_weight=TIMES.tolist(), **options)
+    assert torch.equal(weights(listed), weights(by_weight))
     scaled = plain().double()
     aebook.fit(scaled, GREY, sample_weight=4e300 * TIMES, **options)
     torch.testing.assert_close(weights(scaled), weights(by_weight))
@@ -965,10 +1086,14 @@ class Blind(nn.Module):
     [
         (X, np.ones(3), r"sample_weight of shape \(3,\) for 30 samples"),
         (X, np.ones((N, 1)), r"sample_weight of shape \(30, 1\)"),
-        (X, -np.ones(N), "sample_weight from -1 to -1, expected 0 or more"),
-        (X, np.zeros(N), "sample_weight from 0 to 0, expected .* not all 0"),
-        (X, np.full(N, np.nan), "NaN or infinite"),
-        (X, [1.0] * N, r"list of 30 float.*np\.array"),
+        (X, -np.ones(N), "sample_weight from -1 to -1 for 30 samples, expected .* 0 or more"),
+        (X, np.zeros(N), "sample_weight from 0 to 0 for 30 samples, expected .* not all zero"),
+        (X, np.full(N, np.nan), "sample_weight from nan to nan for 30 samples, expected .* finite"),
+        (X, [1.0] * (N - 1), r"sample_weight of shape \(29,\) for 30"),
+        (X, [1.0, [1.0]], "expected numbers in an array"),
+        (X, ["1"] * N, "these are text"),
+        (X, masked(GREY)[3], "with 1 masked"),
+        (X, np.ones(N, complex), "of type ndarray for 30"),
         (X, "balanced", "got str as data"),
         (Rows(X), np.ones(N), "sample_weight with a Rows.*WeightedRandomSampler"),
         (DataLoader(Rows(X)), np.ones(N), "sample_weight with a DataLoader"),
