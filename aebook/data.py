@@ -6,6 +6,7 @@ loaders collate. What cannot be taken is refused by name, with what to do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
@@ -222,8 +223,9 @@ class Loaded:
         self.loader, self.samples, self.batch_size = loader, samples, batch_size
         self.shuffle, self.form, self.key = shuffle, form, 0
         self.members = processes.members()
-        #: Least and largest value of the targets in the first batch, once it was there.
-        self.extremes: tuple[float, float] | None = None
+        #: Least and largest value of the targets that the first pass has brought so far.
+        self.extremes = math.inf, -math.inf
+        self._fresh = True
 
     def __len__(self) -> int:
         """How many batches; TypeError for a stream of unknown length."""
@@ -237,12 +239,13 @@ class Loaded:
                 self.form.take(part, 2 - k, where="a batch") for k, part in enumerate(_batch(batch))
             )
             _check_targets(x, *targets)
-            if self.extremes is None:
-                low, high = (targets or [x])[0].aminmax()
-                self.extremes = float(low), float(high)
+            if self._fresh:
+                low, high = (float(value) for value in (targets or [x])[0].aminmax())
+                self.extremes = min(low, self.extremes[0]), max(high, self.extremes[1])
             yield self.form.move(x), self.form.move(targets[0]) if targets else None
         if batch is None and (self.members.size == 1 or self.shuffle):
             raise ValueError("got no data: the loader ended before its first batch")
+        self._fresh = False
 
     def _own(self) -> Iterator[Any]:
         """What the loader gives to this process."""

@@ -12,11 +12,18 @@ __all__ = ["chosen", "has_room", "moved", "named"]
 
 
 def named(device: str | torch.device) -> torch.device:
-    """The device of that name."""
+    """The device of that name, if it is there."""
     try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"got device={device!r}, expected 'cpu', 'cuda' or 'mps'") from error
+        found = torch.device(device)
+        if found.type == "meta":
+            raise RuntimeError("there are no numbers on it")
+        torch.empty(0, device=found)
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"got device={str(device)!r}, expected one that is there, such as 'cpu', 'cuda' or "
+            f"'mps': {str(error).splitlines()[0]}"
+        ) from error
+    return found
 
 
 def chosen(device: str | torch.device | None, dtype: torch.dtype) -> torch.device:

@@ -37,6 +37,7 @@ from aebook._internal.checks import (
 )
 from aebook._internal.contract import checked, taken
 from aebook._internal.devices import chosen, moved
+from aebook._internal.modes import recorded
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
 from aebook.boltzmann.units import Units
@@ -44,7 +45,7 @@ from aebook.core import Autoencoder
 from aebook.data import Data, InMemory, batched, check_alone
 from aebook.inference import in_pieces
 from aebook.networks import mlp
-from aebook.training.history import History
+from aebook.training.history import History, carried
 
 __all__ = ["RBM", "pretrain", "unroll"]
 
@@ -216,6 +217,11 @@ class RBM(nn.Module):
         check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
         number("momentum", momentum, least=0, below=1)
         number("weight_decay", weight_decay, least=0)
+        if not all(p.requires_grad for p in self.parameters()):
+            raise ValueError(
+                "got a machine with frozen parameters, expected all to be trained: "
+                "rbm.requires_grad_()"
+            )
         dtype, device = self.weight.dtype, chosen(device, self.weight.dtype)
         with moved(self, device):
             batches = batched(
@@ -229,7 +235,7 @@ class RBM(nn.Module):
             sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
             sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
             history = History()
-            with seeded(int(seed), device):
+            with carried(history), seeded(int(seed), device), recorded():
                 chains = None
                 if isinstance(batches, InMemory):
                     first = torch.randperm(batches.samples)[: batches.batch_size]
