@@ -241,7 +241,7 @@ def fit(
                 batch_size=batches.batch_size,
                 objective=objective,
                 lr=lr,
-                optimizer=_options(optimiser),
+                optimizer={"made by": optimizer, **_options(optimiser)},
                 schedule=schedule,
                 anneal=anneal,
                 clip=clip,
@@ -449,22 +449,22 @@ def _alone(path: Path | None) -> Iterator[None]:
         yield
 
 
-def _options(optimiser: Optimizer) -> list[Any]:
+def _options(optimiser: Optimizer) -> dict[str, Any]:
     """What an optimiser is, and what it does with how many parameters."""
-    groups = [
-        {name: value for name, value in group.items() if name != "initial_lr"}
+    groups = {
+        str(number): {name: value for name, value in group.items() if name != "initial_lr"}
         | {"params": len(group["params"])}
-        for group in optimiser.param_groups
-    ]
-    return [type(optimiser), *groups]
+        for number, group in enumerate(optimiser.param_groups)
+    }
+    return {"class": type(optimiser), **groups}
 
 
 def _contents(batches: InMemory | Loaded | None) -> Any:
     """What data are; of arrays that are read in parts a few rows stand for all."""
     if isinstance(batches, Loaded):
         loader = batches.loader
-        how = type(loader.sampler), loader.drop_last, loader.collate_fn
-        return [loader.dataset, batches.samples, *how]
+        ways = ("dataset", "drop_last", "collate_fn")
+        return {"sampler": type(loader.sampler)} | {name: getattr(loader, name) for name in ways}
     if batches is None:
         return None
     parts = {"x": batches.x, "target": batches.target, "weight": batches.weight}
