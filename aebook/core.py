@@ -79,12 +79,16 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Codes :math:`z = b(E_φ(x))` of a batch of messages (B, ...)."""
         with self._recording(x):
-            return self.bottleneck(self.encoder(x))
+            code = self.bottleneck(self.encoder(x))
+        tensors(**{"what the encoder gave": code})
+        return code
 
     def decode(self, z: Tensor) -> Tensor:
         """Reconstructions :math:`D_θ(z)` of a batch of codes (B, ...)."""
         with self._recording(z):
-            return self.decoder(z)
+            reconstruction = self.decoder(z)
+        tensors(**{"what the decoder gave": reconstruction})
+        return reconstruction
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Reconstructions :math:`x' = D_θ(b(E_φ(x)))`, with the shape of ``x``."""
@@ -224,10 +228,12 @@ class Objective(nn.Module):
         corrupted = self.corrupted(x)
         tensors(corrupted=corrupted, target=target)
         activations = layers(model.encoder, corrupted)
+        tensors(**{"what the encoder gave": activations[-1]})
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
         told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
         reconstruction = model.decoder(code, *told)
+        tensors(**{"what the decoder gave": reconstruction})
 
         distance = self.distance(reconstruction, target)
         check_term("distance", distance, ((len(x),),))

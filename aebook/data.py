@@ -28,7 +28,7 @@ from torch.utils.data import (
 
 from aebook import processes
 from aebook._internal.checks import whole
-from aebook._internal.devices import has_room
+from aebook._internal.devices import computed_in, has_room
 from aebook._internal.reading import is_table, library, read, rows, some
 
 __all__ = [
@@ -279,9 +279,8 @@ class Form(NamedTuple):
         network
             Of one without any, the default type, on the CPU.
         """
-        floating = (p for p in network.parameters() if p.is_floating_point())
-        weight = next(floating, torch.empty(0))
-        return cls(weight.dtype, weight.device)
+        weight = next(network.parameters(), torch.empty(0))
+        return cls(computed_in(network), weight.device)
 
     def take(
         self, values: Any, least: int, numbers: Tensor | None = None, *, where: str = "data"

@@ -127,7 +127,7 @@ def explained() -> Iterator[None]:
             if re.search(sign, str(error)):
                 first = str(error).splitlines()[0]
                 raise ValueError(
-                    f"the objective and the data do not fit ({first}), expected {expected}"
+                    f"the model and the data do not fit ({first}), expected {expected}"
                 ) from error
         raise
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked, explained
-from aebook._internal.devices import chosen, moved
+from aebook._internal.devices import chosen, computed_in, moved
 from aebook._internal.modes import at_rest, recorded, train
 from aebook.core import check_objective
 from aebook.data import Data, gathered
@@ -64,8 +64,8 @@ def lbfgs(
     parameters = [p for p in objective.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError("got an objective with no parameter to train, expected one or more")
-    dtype = parameters[0].dtype
-    with moved(objective, chosen(device, dtype)):
+    dtype = computed_in(objective)
+    with recorded(), moved(objective, chosen(device, dtype)):
         x, target = gathered(data, dtype=dtype, device=parameters[0].device)
         # a copy, in case a network works in place
         x = x.clone(memory_format=torch.contiguous_format)
@@ -73,7 +73,7 @@ def lbfgs(
         extremes = float(low), float(high)
         warn_beyond_reach(objective, extremes, x[:1], target, stacklevel=4)
         history = History()
-        with carried(history), explained(), recorded():
+        with carried(history), explained():
             _minimise(objective, history, x, target, int(iterations), tolerance)
     return history
 

@@ -21,9 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from aebook import processes
-from aebook._internal.checks import check_arguments
+from aebook._internal.checks import check_arguments, shown
 from aebook._internal.contract import checked, explained, taken
-from aebook._internal.devices import chosen, moved
+from aebook._internal.devices import chosen, computed_in, moved
 from aebook._internal.files import locked, replaceable
 from aebook._internal.modes import at_rest, recorded, train
 from aebook._internal.randomness import kept, seeded
@@ -209,7 +209,7 @@ def fit(
         raise ValueError("got an objective with no parameter to train, expected one or more")
 
     members = processes.members()
-    dtype = parameters[0].dtype
+    dtype = computed_in(objective)
     device = chosen(device, dtype)
     kind = {"dtype": dtype, "device": device}
     if sample_weight is not None:
@@ -226,7 +226,7 @@ def fit(
     noise = processes.stream_seed(seed, members.rank)
     with _alone(path), _on(objective, device), seeded(noise, device), recorded():
         optimiser = _make(optimizer, parameters, lr, device)
-        taken("what schedule gave", schedule(0.0), float)
+        _factor(schedule, 0.0)
         # float16 has too few exponents for gradients; they are scaled up and back down
         scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         run = objective
@@ -292,7 +292,7 @@ def fit(
                             )
                         t = (epoch + (step / steps if steps else 0)) / epochs
                         for group in optimiser.param_groups:
-                            group["lr"] = group["initial_lr"] * float(schedule(t))
+                            group["lr"] = group["initial_lr"] * _factor(schedule, t)
                         if anneal is not None:
                             anneal(objective, t)
                         state.t = t
@@ -449,6 +449,10 @@ def _alone(path: Path | None) -> Iterator[None]:
         yield
 
 
+def _factor(schedule: Schedule, t: float) -> float:
+    return taken(f"schedule({t:.4g})", schedule(t), float)
+
+
 def _options(optimiser: Optimizer) -> dict[str, Any]:
     """What an optimiser is, and what it does with how many parameters."""
     groups = {
@@ -500,7 +504,19 @@ def _make(
     # one kernel for all parameters, where there is one
     fused = optimizer in (torch.optim.Adam, torch.optim.AdamW) and device.type in ("cpu", "cuda")
     options: dict[str, Any] = {"fused": True} if fused else {}
-    made = taken("what optimizer gave", optimizer(parameters, lr=lr, **options), Optimizer)
+    try:
+        made = taken("what optimizer gave", optimizer(parameters, lr=lr, **options), Optimizer)
+    except TypeError as error:
+        raise ValueError(
+            f"got {shown('optimizer', optimizer)}, expected what makes an optimiser of "
+            f"(parameters, lr=lr), such as torch.optim.Adam: {error}"
+        ) from error
+    closure = inspect.signature(made.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"got a {type(made).__name__}, which asks for the loss several times a step; expected "
+            "an optimiser of single steps: aebook.lbfgs is for L-BFGS"
+        )
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made
