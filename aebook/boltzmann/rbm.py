@@ -231,7 +231,7 @@ class RBM(nn.Module):
             checked = isinstance(batches, InMemory) and isinstance(batches.x, Tensor)
             if isinstance(batches, InMemory):
                 check_alone(batches.target)
-                self._check(batches.x if checked else batches.chosen(torch.arange(1)))
+                self.check(batches.x if checked else batches.chosen(torch.arange(1)))
             sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
             sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
             history = History()
@@ -247,7 +247,7 @@ class RBM(nn.Module):
                     for v, *targets in batches:
                         if not checked:
                             check_alone(targets[0])
-                            self._check(v)
+                            self.check(v)
                         v = v.to(dtype)
                         chains = v if chains is None else chains
                         with torch.no_grad():
@@ -270,7 +270,8 @@ class RBM(nn.Module):
                     history.append({"loss": loss}, {}, lr, time.perf_counter() - started)
         return history
 
-    def _check(self, data: Tensor) -> None:
+    def check(self, data: Tensor) -> None:
+        """Refuse data of another width, or that the visible units cannot take."""
         width = len(self.visible_bias)
         if data.dim() != 2 or data.shape[1] != width or data.is_complex():
             raise ValueError(
