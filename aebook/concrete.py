@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import number, tensors, whole
+from aebook._internal.checks import INTEGERS, number, tensors, whole
 from aebook._internal.contract import checked
 
 __all__ = ["ConcreteSelector", "relaxed_one_hot"]
@@ -109,6 +109,10 @@ class ConcreteSelector(nn.Module):
             raise ValueError(
                 f"got a batch of shape {tuple(x.shape)}, expected (batch, {self.shape[0]}): "
                 "flatten the messages, or build the selector for this many features"
+            )
+        if not x.is_floating_point():
+            raise ValueError(
+                f"got a batch of dtype {x.dtype}, expected {self.logits.dtype}: {INTEGERS}"
             )
         if self.training:
             return x @ relaxed_one_hot(self.logits, self.temperature).T

@@ -33,6 +33,7 @@ __all__ = [
     "Penalty",
     "averaged",
     "check_objective",
+    "check_term",
     "check_weighable",
     "layers",
     "settings",
@@ -78,12 +79,16 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Codes :math:`z = b(E_φ(x))` of a batch of messages (B, ...)."""
         with self._recording(x):
-            return self.bottleneck(self.encoder(x))
+            code = self.bottleneck(self.encoder(x))
+        tensors(**{"what the encoder gave": code})
+        return code
 
     def decode(self, z: Tensor) -> Tensor:
         """Reconstructions :math:`D_θ(z)` of a batch of codes (B, ...)."""
         with self._recording(z):
-            return self.decoder(z)
+            reconstruction = self.decoder(z)
+        tensors(**{"what the decoder gave": reconstruction})
+        return reconstruction
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Reconstructions :math:`x' = D_θ(b(E_φ(x)))`, with the shape of ``x``."""
@@ -223,24 +228,29 @@ class Objective(nn.Module):
         corrupted = self.corrupted(x)
         tensors(corrupted=corrupted, target=target)
         activations = layers(model.encoder, corrupted)
+        tensors(**{"what the encoder gave": activations[-1]})
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
         told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
         reconstruction = model.decoder(code, *told)
+        tensors(**{"what the decoder gave": reconstruction})
 
-        terms = {"distance": self.distance(reconstruction, target)}
+        distance = self.distance(reconstruction, target)
+        check_term("distance", distance, ((len(x),),))
         seen = Pass(model, x, corrupted, activations, code, reconstruction)
+        return {"distance": distance, **self.penalised(seen)}
+
+    def penalised(self, seen: Pass, without: str | None = None) -> dict[str, Tensor]:
+        r"""The terms :math:`λ_i Ω_i` of a pass by name, each (B,) or a scalar.
+
+        ``without`` names a penalty that is left out.
+        """
+        terms = {}
         for name, penalty in self.penalties.items():
-            terms[name] = self.weight(name) * penalty(seen)
-        for name, term in terms.items():
-            shapes = ((len(x),),) if name == "distance" else ((len(x),), ())
-            tensors(**{name: term})
-            if term.shape not in shapes:
-                raise ValueError(
-                    f"got a loss whose term {name!r} has shape {tuple(term.shape)}, expected one "
-                    f"value a sample, ({len(x)},), or, of a penalty, a scalar: sum over the "
-                    "message alone, as aebook.distances do"
-                )
+            if name != without:
+                term = penalty(seen)
+                check_term(name, term, ((len(seen.x),), ()))
+                terms[name] = self.weight(name) * term
         return terms
 
     def forward(
@@ -288,6 +298,27 @@ def averaged(term: Tensor, weight: Tensor | None = None) -> Tensor:
         return term.mean()
     tensors(weight=weight)
     return (weight * term if term.dim() else term).mean()
+
+
+def check_term(name: str, term: Any, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """Refuse a term of a loss that has not one value a sample.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    term
+        What a distance or a penalty gave.
+    shapes
+        Those that it may have.
+    """
+    tensors(**{f"the term {name!r}": term})
+    if term.shape not in shapes:
+        raise ValueError(
+            f"got a loss whose term {name!r} has shape {tuple(term.shape)}, expected one value a "
+            f"sample, {shapes[0]}, or, of a penalty, a scalar: sum over the message alone, as "
+            "aebook.distances do"
+        )
 
 
 def check_weighable(objective: nn.Module) -> None:

@@ -7,6 +7,7 @@ as a batch. What cannot be taken is refused by name, with what to do.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
@@ -31,7 +32,7 @@ from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from aebook import processes
 from aebook._internal.checks import unmasked, whole
-from aebook._internal.devices import has_room
+from aebook._internal.devices import computed_in, has_room
 from aebook._internal.reading import check_weights, is_table, library, read, rows, some
 
 __all__ = [
@@ -220,8 +221,9 @@ class Loaded:
         self.loader, self.samples, self.batch_size = loader, samples, batch_size
         self.shuffle, self.form, self.key = shuffle, form, 0
         self.members = processes.members()
-        #: Least and largest value of the targets in the first batch, once it was there.
-        self.extremes: tuple[float, float] | None = None
+        #: Least and largest value of the targets that the first pass has brought so far.
+        self.extremes = math.inf, -math.inf
+        self._fresh = True
 
     def __len__(self) -> int:
         """How many batches; TypeError for a stream of unknown length."""
@@ -238,12 +240,13 @@ class Loaded:
             _check_targets(x, *targets)
             if not len(x):
                 raise ValueError("got a batch without samples, expected at least one")
-            if self.extremes is None:
-                low, high = (targets or [x])[0].aminmax()
-                self.extremes = float(low), float(high)
+            if self._fresh:
+                low, high = (float(value) for value in (targets or [x])[0].aminmax())
+                self.extremes = min(low, self.extremes[0]), max(high, self.extremes[1])
             yield self.form.move(x), self.form.move(targets[0]) if targets else None
         if batch is None and (self.members.size == 1 or self.shuffle):
             raise ValueError("got no data: the loader ended before its first batch")
+        self._fresh = False
 
     def _own(self) -> Iterator[Any]:
         """What the loader gives to this process."""
@@ -277,9 +280,8 @@ class Form(NamedTuple):
         network
             Of one without any, the default type, on the CPU.
         """
-        floating = (p for p in network.parameters() if p.is_floating_point())
-        weight = next(floating, torch.empty(0))
-        return cls(weight.dtype, weight.device)
+        weight = next(network.parameters(), torch.empty(0))
+        return cls(computed_in(network), weight.device)
 
     def take(
         self, values: Any, least: int, numbers: Tensor | None = None, *, where: str = "data"

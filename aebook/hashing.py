@@ -133,12 +133,26 @@ def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
 
 
 def check_bits(bits: int) -> int:
-    """The length of a code as an int, if it is one."""
+    """The length of a code as an int, if it is one.
+
+    Parameters
+    ----------
+    bits
+        p, 1 or more.
+    """
     return whole("bits", bits)
 
 
 def check_codes(codes: Any, bits: int) -> NDArray[np.uint8]:
-    """Packed codes, if they are codes of this many bits."""
+    """Packed codes as an array, if they are codes of this many bits.
+
+    Parameters
+    ----------
+    codes
+        (N, ⌈bits/8⌉), uint8.
+    bits
+        p.
+    """
     codes, size = as_array(codes), -(-bits // 8)
     if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != size:
         raise ValueError(

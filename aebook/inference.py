@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import whole
-from aebook._internal.contract import checked
+from aebook._internal.contract import checked, explained
 from aebook.core import Autoencoder
 from aebook.data import Data, Form, batched, like
 
@@ -141,14 +141,14 @@ def in_pieces(
     ValueError
         If the network has weights that are not finite.
     """
-    chunk = whole("chunk", chunk)
+    chunk, form = whole("chunk", chunk), Form.of(network)
     if not all(p.isfinite().all() for p in network.parameters()):
         raise ValueError("the model has weights that are NaN or infinite, expected finite ones")
     x = data[0] if isinstance(data, tuple) and data else data
     home = x.device if isinstance(x, Tensor) else torch.device("cpu")
     reading: Any = {"shuffle": False, "ordered": True, "resident": False}
-    with evaluating(network), torch.no_grad():
-        pieces = batched(data, None, default=chunk, **reading, **Form.of(network)._asdict())
+    with explained(), evaluating(network), torch.no_grad():
+        pieces = batched(data, None, default=chunk, **reading, **form._asdict())
         return torch.cat(
             [
                 # what is done does not wait on the device for what is to come

@@ -94,8 +94,7 @@ def squared_norm(
 
 def _squared_norm(encoder: nn.Module, x: Tensor, kind: str, probes: int) -> Tensor:
     if isinstance(encoder, Chain):
-        encoder._check_shape(x)
-        encoder._check_dtype(x)
+        encoder.check(x)
     layers = _linear_layers(encoder) if x.dim() == 2 else None
     # in the precision of the weights, since squares soon leave the range of float16
     with torch.autocast(x.device.type, enabled=False):

@@ -69,6 +69,11 @@ class Chain(nn.Sequential):
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
         return {"shape": self.shape}
 
+    def check(self, x: Tensor) -> None:
+        """Refuse a batch of another shape or type, which ``forward`` does too."""
+        self._check_shape(x)
+        self._check_dtype(x)
+
     def _check_shape(self, x: Tensor) -> None:
         tensors(x=x)
         if x.shape[1:] != self.shape or x.dim() == 0:

@@ -155,11 +155,13 @@ def linear(
     bias: bool = True,
     tied: bool = False,
     corruption: Corruption | None = None,
+    distance: Distance = squared_error,
     penalties: Penalties | None = None,
 ) -> Objective:
     r"""The linear autoencoder, :math:`\min E_x \|x - (W_2(W_1 x + b_1) + b_2)\|^2`.
 
-    Its optimum spans the principal subspace (Baldi & Hornik 1989); see :mod:`aebook.theory.linear`.
+    With the squared error its optimum spans the principal subspace (Baldi & Hornik 1989); see
+    :mod:`aebook.theory.linear`.
 
     Parameters
     ----------
@@ -169,11 +171,11 @@ def linear(
         Without biases the data must be centred for the theorem to hold.
     tied
         Whether :math:`W_2 = W_1^\top`.
-    corruption, penalties
+    corruption, distance, penalties
         As in :func:`plain`.
     """
     model = Autoencoder(*_networks(widths, None, None, None, tied, bias))
-    return Objective(model, corruption, penalties=penalties)
+    return Objective(model, corruption, distance, penalties)
 
 
 @_variant

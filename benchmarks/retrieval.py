@@ -1,4 +1,4 @@
-"""Retrieval of binary codes: `HammingIndex` against faiss' exhaustive scan, in time and memory.
+"""Retrieval of binary codes: `HammingIndex` against faiss' scan and its tables, in time and memory.
 
 Two collections: random codes, and clusters of about a hundred codes that differ from their
 centre in 5 % of their bits, as similar messages do behind a hasher. The contestants take turns in
@@ -21,7 +21,7 @@ import numpy as np
 from measure import Row, arguments, medians, report, rounded, status, turns
 from numpy.typing import NDArray
 
-from aebook.applications.retrieval import HammingIndex, pack
+from aebook.applications.retrieval import FaissIndex, HammingIndex, pack
 
 Codes = NDArray[np.uint8]
 
@@ -94,6 +94,18 @@ def measure(kind: str, codes: Codes, queries: Codes, options: argparse.Namespace
     rows.append((f"within radius 2, scan ({hits} entries)", "ms", ms["scan"], ms["faiss"]))
     fastest = min(ms["scan"], ms["faiss"])
     rows.append(("within radius 2, table against the faster scan", "ms", ms["table"], fastest))
+    multi = FaissIndex(options.bits, "multi_hash")
+    multi.add(codes)
+    for radius in (4, 8):
+        work = {
+            "ours": functools.partial(index.within, queries, radius),
+            "multi-hash": functools.partial(multi.within, queries, radius),
+        }
+        found = [work[name]() for name in work]
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_array_equal(a.ids, b.ids)
+        ms = medians(turns(work, options.rounds), 1e-3)
+        rows.append((f"within radius {radius}, multi-hash", "ms", ms["ours"], ms["multi-hash"]))
     packed = (codes.nbytes + 8 * len(codes)) / 1e6
     rows.append(("memory against packed codes and ids", "MB", size / 1e6, packed))
     rows.append(("growth of the process, against the same", "MB", grown / 1e6, packed))

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import aebook
 from aebook.training.checkpoints import _SCHEMA, _apart, _together, read, write
@@ -423,6 +423,38 @@ def with_k(k):
     return objective
 
 
+class Scaled(Dataset):
+    def __init__(self, factor, files=()):
+        self.factor, self.files = factor, files
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, k):
+        return self.factor * X[k]
+
+
+class InParts:
+    """An array that is read in parts, as h5py has it."""
+
+    def __init__(self, values):
+        self.values = values.numpy()
+        self.shape, self.dtype = self.values.shape, self.values.dtype
+
+    def __getitem__(self, rows):
+        return self.values[rows]
+
+
+class Boosted(torch.optim.SGD):
+    def __init__(self, parameters, lr, boost):
+        super().__init__(parameters, lr=lr)
+        self.boost = boost
+
+
+def ten_times(batch):
+    return torch.stack([10 * x for (x,) in batch])
+
+
 CORRUPTION, DISTANCE = aebook.corruptions, aebook.distances
 X = torch.rand(N, 6, generator=torch.Generator().manual_seed(1))
 Y = X.clone()
@@ -491,11 +523,11 @@ OTHERS = {
     "clip": ({}, {"clip": 1.0}, r"clip None ≠ 1\.0"),
     "patience": ({"validation": X}, {"validation": X, "patience": 9}, "patience None ≠ 9"),
     "precision": ({}, {"precision": torch.bfloat16}, r"precision None ≠ torch\.bfloat16"),
-    "optimiser": ({}, {"optimizer": torch.optim.SGD}, "optimizer.0 .*Adam ≠ .*SGD"),
+    "optimiser": ({}, {"optimizer": torch.optim.SGD}, "optimizer.class .*Adam ≠ .*SGD"),
     "its option": (
         {"optimizer": ADAMW},
         {"optimizer": functools.partial(ADAMW, weight_decay=10.0)},
-        r"optimizer.1.weight_decay 0\.0 ≠ 10\.0",
+        r"optimizer.0.weight_decay 0\.0 ≠ 10\.0",
     ),
     "epochs": ({}, {"epochs": 3}, "epochs 2 ≠ 3"),
     "schedule": ({}, {"schedule": cosine}, "schedule .*one_cycle ≠ .*cosine"),
@@ -529,6 +561,51 @@ OTHERS = {
     "their number": ({}, {"data": X[:40]}, "samples 50 ≠ 40"),
     "targets": ({}, {"data": (X, Y)}, "data.target None ≠ Tensor"),
     "weights": ({}, {"sample_weight": torch.arange(1.0, N + 1)}, "data.weight None ≠ Tensor"),
+    "data of a loader": (
+        {"data": FORMS["loader"](X)},
+        {"data": FORMS["loader"](Y)},
+        "data.dataset.tensors.0 Tensor .* ≠ Tensor",
+    ),
+    "its order": (
+        {"data": DataLoader(TensorDataset(X), 7)},
+        {"data": DataLoader(TensorDataset(X), 7, shuffle=True)},
+        "data.sampler .*SequentialSampler ≠ .*RandomSampler",
+    ),
+    "its collation": (
+        {"data": DataLoader(TensorDataset(X), 7)},
+        {"data": DataLoader(TensorDataset(X), 7, collate_fn=ten_times)},
+        "data.collate_fn .*default_collate ≠ .*ten_times",
+    ),
+    "its last batch": (
+        {"data": DataLoader(TensorDataset(X), 7)},
+        {"data": DataLoader(TensorDataset(X), 7, drop_last=True)},
+        "data.drop_last False ≠ True",
+    ),
+    "a data set's attribute": (
+        {"data": Scaled(1.0)},
+        {"data": Scaled(50.0)},
+        "data.dataset.factor 1.0 ≠ 50.0",
+    ),
+    "a long list in it": (
+        {"data": Scaled(1.0, list(range(1000)))},
+        {"data": Scaled(1.0, [*range(999), -1])},
+        "data.dataset.files list of 1000 .* ≠ list of 1000 ",
+    ),
+    "what is read in parts": (
+        {"data": InParts(X)},
+        {"data": InParts(1 - X)},
+        "data.x.1 ndarray .* ≠ ndarray",
+    ),
+    "a loader for validation": (
+        {"validation": FORMS["loader"](X)},
+        {"validation": FORMS["loader"](Y)},
+        "validation.dataset.tensors.0 Tensor .* ≠ Tensor",
+    ),
+    "optimiser's attribute": (
+        {"optimizer": functools.partial(Boosted, boost=1.0)},
+        {"optimizer": functools.partial(Boosted, boost=7.0)},
+        r"optimizer.made by.boost 1.0 ≠ 7.0",
+    ),
     "their kind": ({}, {"data": FORMS["loader"](X)}, "data.* ≠ "),
     "validation": ({"validation": X}, {"validation": Y}, "validation.x Tensor .* ≠ Tensor"),
     "validation at all": ({}, {"validation": X}, "validation None ≠ "),

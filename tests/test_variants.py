@@ -73,7 +73,7 @@ GIVEN = {
     "contractive": (0.1,),
 }
 ALL = sorted(aebook.variants.__all__)
-OWN = {"linear": {"distance"}, "denoising": set()}
+OWN = {"denoising": set()}
 
 
 def make(name, widths=(6, 4, 3), **options):

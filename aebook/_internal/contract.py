@@ -6,6 +6,7 @@ Nothing that runs in a step of training is checked here.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import numbers
@@ -20,12 +21,29 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, is_number, shown, unmasked
 
-__all__ = ["checked", "taken"]
+__all__ = ["checked", "explained", "taken"]
 
 # what PyTorch and NumPy say when there is not enough memory on the CPU, or never would be
 _TOO_LARGE = re.compile(
     "^(.*DefaultCPUAllocator|Storage size calc|.*integer.* overflow|array is too big|empty.*unpack)"
 )
+
+# what PyTorch says when the parts of an objective do not fit the data or each other, and what to do
+_REASONS = {
+    "shapes cannot be multiplied|Given groups=|size mismatch|must match the size of tensor"
+    "|Expected [^.]*input|shape '.*' is invalid for input|normalized_shape": (
+        "data of the shape that the encoder takes, a decoder that takes its code, and "
+        "reconstructions with the shape of the targets"
+    ),
+    "same dtype|expected scalar type|(weight|bias) type|Found dtype|for argument #.*scalar types": (
+        "numbers of one type: floating point for layers of floating point (integers as x.float(), "
+        "bytes divided by 255), and all parts of the model alike (model.float())"
+    ),
+    "does not require grad|Inference tensors|inference tensor": (
+        "a loss that depends on what is trained: leave detach(), torch.no_grad() and "
+        "torch.inference_mode() out of the model, the distance and the penalties"
+    ),
+}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -97,6 +115,21 @@ def checked(function: Function) -> Function:
             raise ValueError(f"got {given}, expected what fits into memory: {error}") from error
 
     return cast(Function, careful)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Within it, what PyTorch says of parts that do not fit is said with what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        for sign, expected in _REASONS.items():
+            if re.search(sign, str(error)):
+                first = str(error).splitlines()[0]
+                raise ValueError(
+                    f"the model and the data do not fit ({first}), expected {expected}"
+                ) from error
+        raise
 
 
 def taken(name: str, value: Any, hint: Any) -> Any:
@@ -207,6 +240,16 @@ def _can_be_called(value: Any, parts: tuple[Any, ...]) -> bool:
         return not isinstance(value, nn.Module)
     if isinstance(value, type) and takes is not ...:
         return not isinstance(gives, type) or issubclass(value, cast(type, gives))
+    try:
+        called = value.forward if isinstance(value, nn.Module) else value
+        signature = inspect.signature(called)
+    except ValueError:
+        # written in C, it does not tell
+        return True
+    try:
+        signature.bind(*(() if takes is ... else takes))
+    except TypeError:
+        return takes is ...
     return True
 
 
@@ -238,6 +281,9 @@ def _expected(hint: Any) -> str:
     if kind is Callable:
         if parts and parts[0] == []:
             return "a class or function that makes a module, such as nn.ReLU without brackets"
+        if parts and parts[0] is not ...:
+            count = ("no argument", "one argument", "two arguments", "three arguments")
+            return f"a function of {count[len(parts[0])]}"
         return "a function"
     if kind in _WORDS:
         return _WORDS[kind]

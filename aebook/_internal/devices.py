@@ -8,15 +8,22 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-__all__ = ["chosen", "has_room", "moved", "named"]
+__all__ = ["chosen", "computed_in", "has_room", "moved", "named"]
 
 
 def named(device: str | torch.device) -> torch.device:
-    """The device of that name."""
+    """The device of that name, if it is there."""
     try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"got device={device!r}, expected 'cpu', 'cuda' or 'mps'") from error
+        found = torch.device(device)
+        if found.type == "meta":
+            raise RuntimeError("there are no numbers on it")
+        torch.empty(0, device=found)
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"got device={str(device)!r}, expected one that is there, such as 'cpu', 'cuda' or "
+            f"'mps': {str(error).splitlines()[0]}"
+        ) from error
+    return found
 
 
 def chosen(device: str | torch.device | None, dtype: torch.dtype) -> torch.device:
@@ -28,6 +35,20 @@ def chosen(device: str | torch.device | None, dtype: torch.dtype) -> torch.devic
     # float64 is the one type that mps has not
     mps = torch.backends.mps.is_available() and dtype != torch.float64
     return torch.device("mps" if mps else "cpu")
+
+
+def computed_in(network: nn.Module) -> torch.dtype:
+    """The floating-point type of a network's weights, if numbers are computed in it."""
+    weights = [p for p in network.parameters() if p.is_floating_point() or p.is_complex()]
+    found = next((p.dtype for p in weights), torch.get_default_dtype())
+    if any(p.is_meta for p in weights):
+        raise ValueError("got a model on the device 'meta', expected one that has numbers")
+    if found not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise ValueError(
+            f"got a model of type {found}, expected float32 or another type that is computed in: "
+            "model.float()"
+        )
+    return found
 
 
 @contextlib.contextmanager

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from torch import nn
+import contextlib
+from collections.abc import Iterator
 
-__all__ = ["at_rest", "train"]
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+__all__ = ["at_rest", "recorded", "train"]
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[None]:
+    """Within it gradients are recorded, whatever the caller has switched off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def at_rest(network: nn.Module) -> dict[nn.Module, bool]:
@@ -12,7 +24,8 @@ def at_rest(network: nn.Module) -> dict[nn.Module, bool]:
 
     These are modules in evaluation mode none of whose parameters is trained, and all within them.
     What has no parameters belongs to what it stands in: dropout within a frozen encoder rests,
-    beside it not.
+    beside it not. But normalisation without parameters has statistics of its own, and rests if it
+    is in evaluation mode where what it stands in is not.
 
     Parameters
     ----------
@@ -22,7 +35,8 @@ def at_rest(network: nn.Module) -> dict[nn.Module, bool]:
     found: dict[nn.Module, bool] = {}
     for child in network.children():
         parameters = list(child.parameters())
-        if parameters and not child.training and not any(p.requires_grad for p in parameters):
+        own = parameters or (isinstance(child, _BatchNorm) and network.training)
+        if own and not child.training and not any(p.requires_grad for p in parameters):
             found |= {module: module.training for module in child.modules()}
         else:
             found |= at_rest(child)

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import as_array, check_arguments, number
 from aebook._internal.contract import checked, taken
+from aebook._internal.randomness import seeded
 from aebook.corruptions import masking
 from aebook.data import Data, like, vectors
 from aebook.inference import in_pieces
@@ -205,8 +206,7 @@ def stacked_features(
         scaled = np.clip(scaler.transform(vectors(features).numpy()), -LIMIT, LIMIT)
         return torch.from_numpy(scaled).float()
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(int(seed), torch.device("cpu")):
         objective = denoising(
             (raw.shape[1], *widths), corruption, activation=activation, code=activation, output=None
         )

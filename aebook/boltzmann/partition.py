@@ -100,7 +100,7 @@ def annealed(
     w, b, c = (p.double() for p in (rbm.weight, rbm.hidden_bias, rbm.visible_bias))
     start = c
     if data is not None:
-        rbm._check(data)
+        rbm.check(data)
         if not len(data) or not data.isfinite().all():
             raise ValueError(f"got {len(data)} messages, expected one or more, all finite")
         start = data.to(c).mean(0)

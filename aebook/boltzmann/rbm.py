@@ -37,6 +37,7 @@ from aebook._internal.checks import (
 )
 from aebook._internal.contract import checked, taken
 from aebook._internal.devices import chosen, moved
+from aebook._internal.modes import recorded
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
 from aebook.boltzmann.units import Units
@@ -44,7 +45,7 @@ from aebook.core import Autoencoder
 from aebook.data import Data, InMemory, batched, check_alone
 from aebook.inference import in_pieces
 from aebook.networks import mlp
-from aebook.training.history import History
+from aebook.training.history import History, carried
 
 __all__ = ["RBM", "pretrain", "unroll"]
 
@@ -216,6 +217,11 @@ class RBM(nn.Module):
         check_arguments(epochs=epochs, steps=steps, lr=lr, seed=seed)
         number("momentum", momentum, least=0, below=1)
         number("weight_decay", weight_decay, least=0)
+        if not all(p.requires_grad for p in self.parameters()):
+            raise ValueError(
+                "got a machine with frozen parameters, expected all to be trained: "
+                "rbm.requires_grad_()"
+            )
         dtype, device = self.weight.dtype, chosen(device, self.weight.dtype)
         with moved(self, device):
             batches = batched(
@@ -225,11 +231,11 @@ class RBM(nn.Module):
             checked = isinstance(batches, InMemory) and isinstance(batches.x, Tensor)
             if isinstance(batches, InMemory):
                 check_alone(batches.target)
-                self._check(batches.x if checked else batches.chosen(torch.arange(1)))
+                self.check(batches.x if checked else batches.chosen(torch.arange(1)))
             sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
             sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
             history = History()
-            with seeded(int(seed), device):
+            with carried(history), seeded(int(seed), device), recorded():
                 chains = None
                 if isinstance(batches, InMemory):
                     first = torch.randperm(batches.samples)[: batches.batch_size]
@@ -241,7 +247,7 @@ class RBM(nn.Module):
                     for v, *targets in batches:
                         if not checked:
                             check_alone(targets[0])
-                            self._check(v)
+                            self.check(v)
                         v = v.to(dtype)
                         chains = v if chains is None else chains
                         with torch.no_grad():
@@ -264,7 +270,8 @@ class RBM(nn.Module):
                     history.append({"loss": loss}, {}, lr, time.perf_counter() - started)
         return history
 
-    def _check(self, data: Tensor) -> None:
+    def check(self, data: Tensor) -> None:
+        """Refuse data of another width, or that the visible units cannot take."""
         width = len(self.visible_bias)
         if data.dim() != 2 or data.shape[1] != width or data.is_complex():
             raise ValueError(

@@ -1,7 +1,6 @@
 """Posts and articles with how often they were passed on: counts in the order of time."""
 
 import io
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -207,35 +206,18 @@ def online_news() -> Posts:
     K. Fernandes, P. Vinagre, P. Cortez, "A Proactive Intelligent Decision Support System for
     Predicting the Popularity of Online News", EPIA 2015.
     """
-    reasons = []
-    for path in _news_copies():
-        try:
-            return read_news(path.read_bytes())
-        except (OSError, ValueError) as error:
-            reasons.append(f"{path}: {error}")
-            warnings.warn(f"{path}: {error}: looking elsewhere", stacklevel=2)
-    target = verified.cache_folder(NEWS) / NEWS_ZIP
-    failure: Exception | None = None
-    for _ in range(1 + verified.RETRIES):
-        try:
-            data = _download(f"{NEWS.url}{NEWS_ZIP}")
-            news = read_news(data)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            replace(target, lambda file, data=data: file.write(data))
-            return news
-        except (OSError, ValueError) as error:  # requests' exceptions are OSErrors
-            failure = error
-    reasons = reasons or ["no copy in AEBOOK_DATA, /usr/share/datasets or the cache"]
-    reasons.append(f"{NEWS.url}{NEWS_ZIP} could not be fetched: {failure}")
-    lines = ["no good copy of Online News Popularity could be found or fetched.", "Looked in:"]
-    lines += [f"  - {reason}" for reason in reasons]
-    lines += [
-        "What you can do:",
-        "  - use the posts that ship with the package: aebook.datasets.posts()",
-        f"  - put {NEWS_ZIP} into a folder and set AEBOOK_DATA to its path",
-        "  - if the cache cannot be written to, set AEBOOK_CACHE to a folder that can",
-    ]
-    raise ConnectionError("\n".join(lines)) from failure
+    return verified.search(
+        NEWS,
+        NEWS_ZIP,
+        _news_copies(),
+        lambda path: read_news(path.read_bytes()),
+        _fetched,
+        [
+            "use the posts that ship with the package: aebook.datasets.posts()",
+            f"put {NEWS_ZIP} into a folder and set AEBOOK_DATA to its path",
+        ],
+        stacklevel=3,
+    )
 
 
 def read_news(data: bytes, rows: int = NEWS_ROWS) -> Posts:
@@ -299,6 +281,24 @@ def _news_copies() -> Iterator[Path]:
     """Yield the copies on this machine, the cached one last."""
     for folder in (*verified.local_folders(NEWS), verified.cache_folder(NEWS)):
         yield from (path for name in NEWS_NAMES if (path := folder / name).is_file())
+
+
+def _fetched() -> Posts:
+    """Download the archive, verify it, and keep it in the cache."""
+    target = verified.cache_folder(NEWS) / NEWS_ZIP
+    tries = verified.RETRIES
+    while True:
+        try:
+            data = _download(f"{NEWS.url}{NEWS_ZIP}")
+            news = read_news(data)
+        except (OSError, ValueError):
+            if not tries:
+                raise
+            tries -= 1
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        replace(target, lambda file: file.write(data))  # noqa: B023 - it is called at once
+        return news
 
 
 def _download(url: str) -> bytes:

@@ -17,13 +17,13 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,7 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "read_local",
     "read_shipped",
     "read_verified",
+    "search",
     "sha256",
     "unpacked",
 ]
@@ -72,6 +73,8 @@ RETRIES = 1
 
 #: Bytes that a file may hold when it is unpacked: the largest that is published has 47 million.
 LARGEST = 1 << 26
+
+Content = TypeVar("Content")
 
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 
@@ -284,24 +287,83 @@ def load(archive: Archive, name: str) -> bytes:
         If no good copy is here and none can be downloaded. The message says where it was looked
         for, why each place failed, and what to do.
     """
-    reasons = []
-    for folder in local_folders(archive):
+    checksums = archive.checksums[name]
+    target = cache_folder(archive) / name
+
+    def fetched() -> bytes:
         try:
-            return read_local(folder, name, archive.checksums[name])
+            return _fetch(archive, name)
+        except _UNREADABLE as error:
+            state = "a damaged or partial copy" if target.is_file() else "no copy"
+            raise OSError(f"{error}; {target.parent} has {state} of {name}") from error
+
+    advice = [f"put the files ({', '.join(archive.checksums)}) into a folder and set AEBOOK_DATA"]
+    if archive.package:
+        advice.insert(0, f"on Debian or Ubuntu, install the package {archive.package}")
+    advice.insert(0, "use the subset that ships with the package: full=False")
+    return search(
+        archive,
+        name,
+        local_folders(archive),
+        lambda folder: read_local(folder, name, checksums),
+        fetched,
+        advice,
+        # load, _canonical, fashion_mnist, its check, and who calls it
+        stacklevel=6,
+    )
+
+
+def search(
+    archive: Archive,
+    name: str,
+    places: Iterable[Path],
+    read: Callable[[Path], Content],
+    fetch: Callable[[], Content],
+    advice: Sequence[str],
+    *,
+    stacklevel: int,
+) -> Content:
+    """What is read from the first place that has a good copy, or else is fetched.
+
+    Parameters
+    ----------
+    archive, name
+        What is looked for.
+    places
+        Where, in this order.
+    read
+        Reads and verifies a copy; FileNotFoundError where there is none, ValueError or OSError
+        where it is damaged, which is said in a warning.
+    fetch
+        Downloads and verifies, or finds in the cache what was downloaded before.
+    advice
+        What to do when nothing is found.
+    stacklevel
+        Who is warned, as in :func:`warnings.warn`.
+
+    Raises
+    ------
+    ConnectionError
+        If there is no good copy and none can be fetched; the message has all the reasons.
+    """
+    reasons = []
+    for place in places:
+        try:
+            return read(place)
         except FileNotFoundError as error:
             reasons.append(str(error))
-        except ValueError as error:
-            reasons.append(str(error))
-            # Level 5 calls the public loader (load, _canonical, fashion_mnist, its check, caller).
-            warnings.warn(f"{error}: looking elsewhere", stacklevel=5)
+        except _UNREADABLE as error:
+            reasons.append(f"{place}: {error}")
+            warnings.warn(f"{place}: {error}: looking elsewhere", stacklevel=stacklevel)
     try:
-        return _fetch(archive, name)
+        return fetch()
     except _UNREADABLE as error:  # requests' exceptions are OSErrors, pooch's are ValueErrors
-        target = cache_folder(archive) / name
-        state = "a damaged or partial copy" if target.is_file() else "no copy"
-        reasons.append(f"{target.parent} has {state} of {name}")
         reasons.append(f"{archive.url}{name} could not be fetched: {error}")
-        raise ConnectionError(_explain(archive, name, reasons)) from error
+        lines = [f"no good copy of {archive.folder}/{name} could be found or fetched."]
+        lines += ["Looked in:", *(f"  - {reason}" for reason in reasons), "What you can do:"]
+        lines += [f"  - {line}" for line in advice]
+        lines += ["  - if the cache cannot be written to, set AEBOOK_CACHE to a folder that can"]
+        raise ConnectionError("\n".join(lines)) from error
 
 
 def local_folders(archive: Archive) -> Iterator[Path]:
@@ -362,18 +424,3 @@ def _fetch(archive: Archive, name: str) -> bytes:
         retry_if_failed=RETRIES,
     )
     return gzip.decompress(Path(fetcher.fetch(name, downloader=downloader())).read_bytes())
-
-
-def _explain(archive: Archive, name: str, reasons: list[str]) -> str:
-    advice = [
-        "use the subset that ships with the package: full=False",
-        f"put the files ({', '.join(archive.checksums)}) into a folder "
-        "and set AEBOOK_DATA to its path",
-        "if the cache cannot be written to, set AEBOOK_CACHE to a folder that can",
-    ]
-    if archive.package:
-        advice.insert(1, f"on Debian or Ubuntu, install the package {archive.package}")
-    lines = [f"no good copy of {archive.folder}/{name} could be found or fetched.", "Looked in:"]
-    lines += [f"  - {reason}" for reason in reasons]
-    lines += ["What you can do:", *(f"  - {line}" for line in advice)]
-    return "\n".join(lines)

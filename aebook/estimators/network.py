@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from aebook import corruptions, variants
 from aebook._internal import reading
 from aebook._internal.checks import number, one_of, shown, whole
+from aebook._internal.devices import named
 from aebook._internal.randomness import seeded
 from aebook.core import Objective
 from aebook.data import Data, vectors
@@ -117,7 +118,8 @@ class NetworkEstimator(BaseEstimator):
         whole("n_iter_no_change", self.n_iter_no_change)
         if not isinstance(self.verbose, bool):
             whole("verbose", self.verbose, least=0)
-        _check_device(self.device)
+        if self.device is not None:
+            named(self.device)
         try:
             given = check_random_state(
                 # a truth value is no seed
@@ -251,8 +253,8 @@ class NetworkEstimator(BaseEstimator):
         x = matrix("X", X, estimator=self, **kinds)
         try:
             # names of columns, and how many
-            named: Any = X if reading.is_table(X) else x
-            validate_data(self, named, reset=reset, skip_check_array=True)
+            columns: Any = X if reading.is_table(X) else x
+            validate_data(self, columns, reset=reset, skip_check_array=True)
         except (TypeError, ValueError) as error:
             raise reading.Refused(
                 f"got {shown('X', X)}, expected the columns of fit, each with a name: {error}"
@@ -284,10 +286,10 @@ class NetworkEstimator(BaseEstimator):
             return
         names = getattr(self, "feature_names_in_", np.arange(len(self.data_min_)))[columns]
         first = outside[0]
-        named = ", ".join(repr(name) for name in names[outside[:5]].tolist())
+        which = ", ".join(repr(name) for name in names[outside[:5]].tolist())
         more = f" and {len(outside) - 5} more" if len(outside) > 5 else ""
         warnings.warn(
-            f"columns {named}{more} have values outside the range seen in fit, by more than "
+            f"columns {which}{more} have values outside the range seen in fit, by more than "
             f"{REACH} times its width: {names[first]!s} was from {least[first]:.4g} to "
             f"{most[first]:.4g} and is now from {low[first]:.4g} to {high[first]:.4g}; what the "
             "network makes of them is a guess",
@@ -432,18 +434,6 @@ def _whole_or_auto(name: str, value: Any, least: int) -> None:
             whole(name, value, least)
         except ValueError as error:
             raise ValueError(f"{error}, or 'auto'") from None
-
-
-def _check_device(device: Any) -> None:
-    if device is None:
-        return
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"got device={device!r}, expected one that is there, such as 'cpu', or None: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
 
 
 def _extremes(x: Table) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from aebook._internal.checks import number, tensors, whole
 from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers
+from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, check_term, layers
 from aebook.data import Data, Form, gathered, like
 from aebook.distances import bernoulli, squared_error
 from aebook.inference import evaluating
@@ -161,9 +161,8 @@ class ImportanceWeighted(nn.Module):
         # the constant is a sample's as well, but there is no need to weigh what has mean 1
         terms = {"bound": math.log(self.samples) - averaged(weights.logsumexp(0), weight)}
         seen = Pass(model, x, corrupted, activations, z[0], reconstruction[: len(x)])
-        for name, penalty in objective.penalties.items():
-            if name != self.divergence:
-                terms[name] = averaged(objective.weight(name) * penalty(seen), weight)
+        for name, term in objective.penalised(seen, without=self.divergence).items():
+            terms[name] = averaged(term, weight)
         return Loss(torch.stack(list(terms.values())).sum(), terms)
 
     def extra_repr(self) -> str:
@@ -343,7 +342,9 @@ def _decoded(objective: Objective, z: Tensor, target: Tensor) -> tuple[Tensor, T
     """Reconstructions (K·B, ...) and distances (K, B) of codes (K, B, ...)."""
     reconstruction = objective.model.decoder(z.flatten(0, 1))
     repeated = target.expand(len(z), *target.shape).flatten(0, 1)
-    return reconstruction, objective.distance(reconstruction, repeated).view(z.shape[:2])
+    distance = objective.distance(reconstruction, repeated)
+    check_term("distance", distance, ((len(repeated),),))
+    return reconstruction, distance.view(z.shape[:2])
 
 
 def _check(objective: Objective, samples: int) -> None:

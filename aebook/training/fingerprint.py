@@ -28,6 +28,9 @@ __all__ = ["Plain", "difference", "fingerprint"]
 
 Plain = None | bool | int | float | str
 
+#: Of longer lists and tables not each entry is noted, but one digest of all.
+MANY = 100
+
 # what every module has, and PyTorch notes for itself
 _COMMON = vars(nn.Module()).keys()
 # whose functions a name is enough for, and whose objects say nothing about a run
@@ -70,6 +73,13 @@ def _note(path: str, value: Any, notes: dict[str, Plain], seen: dict[int, tuple[
     # since the id of what is gone could be another's
     if not isinstance(value, tuple):
         seen[id(value)] = (path, value)
+    if isinstance(value, Mapping | tuple | list | AbstractSet) and len(value) > MANY:
+        inner: dict[str, Plain] = {}
+        for name, part in _parts(value):
+            _note(name, part, inner, seen)
+        digest = hashlib.sha256(repr(inner).encode()).hexdigest()[:16]
+        notes[path] = f"{type(value).__name__} of {len(value)} {digest}"
+        return
     for name, part in _parts(value):
         if name:
             _note(f"{path}.{name}", part, notes, seen)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import check_arguments
-from aebook._internal.contract import checked
-from aebook._internal.devices import chosen, moved
-from aebook._internal.modes import at_rest, train
+from aebook._internal.contract import checked, explained
+from aebook._internal.devices import chosen, computed_in, moved
+from aebook._internal.modes import at_rest, recorded, train
 from aebook.core import check_objective
 from aebook.data import Data, gathered
-from aebook.training.history import History, Mean
+from aebook.training.history import History, Mean, carried
+from aebook.training.reach import warn_beyond_reach
 
 __all__ = ["lbfgs"]
 
@@ -56,24 +57,35 @@ def lbfgs(
     Warns
     -----
     UserWarning
-        If the iterations ran out first.
+        If the iterations ran out first, or targets lie where the decoder cannot go.
     """
     check_objective(objective)
     check_arguments(iterations=iterations, tolerance=tolerance)
     parameters = [p for p in objective.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError("got an objective with no parameter to train, expected one or more")
-    dtype = parameters[0].dtype
-    with moved(objective, chosen(device, dtype)):
+    dtype = computed_in(objective)
+    with recorded(), moved(objective, chosen(device, dtype)):
         x, target = gathered(data, dtype=dtype, device=parameters[0].device)
         # a copy, in case a network works in place
         x = x.clone(memory_format=torch.contiguous_format)
-        return _minimise(objective, x, target, int(iterations), tolerance)
+        low, high = (x if target is None else target).aminmax()
+        extremes = float(low), float(high)
+        warn_beyond_reach(objective, extremes, x[:1], target, stacklevel=4)
+        history = History()
+        with carried(history), explained():
+            _minimise(objective, history, x, target, int(iterations), tolerance)
+    return history
 
 
 def _minimise(
-    objective: nn.Module, x: Tensor, target: Tensor | None, iterations: int, tolerance: float
-) -> History:
+    objective: nn.Module,
+    history: History,
+    x: Tensor,
+    target: Tensor | None,
+    iterations: int,
+    tolerance: float,
+) -> None:
     parameters = [p for p in objective.parameters() if p.requires_grad]
     train(objective, at_rest(objective))
     optimiser = torch.optim.LBFGS(
@@ -95,7 +107,7 @@ def _minimise(
             raise ValueError(
                 "got an objective that is random, expected a deterministic one: use fit"
             )
-        history, after = History(), math.inf
+        after = math.inf
         for done in range(0, iterations, 20):
             started = time.perf_counter()
             optimiser.param_groups[0]["max_iter"] = min(20, iterations - done)
@@ -111,9 +123,9 @@ def _minimise(
             warnings.warn(
                 f"L-BFGS stopped after {iterations} iterations, before the loss, now {after:.10g}, "
                 f"fell by less than {tolerance} of it: allow more iterations or a higher tolerance",
-                stacklevel=3,
+                # whoever called lbfgs, which is checked and in a context
+                stacklevel=4,
             )
     finally:
         optimiser.zero_grad()
         objective.eval()
-    return history

@@ -21,11 +21,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from aebook import processes
-from aebook._internal.checks import check_arguments
-from aebook._internal.contract import checked, taken
-from aebook._internal.devices import chosen, moved
+from aebook._internal.checks import check_arguments, shown
+from aebook._internal.contract import checked, explained, taken
+from aebook._internal.devices import chosen, computed_in, moved
 from aebook._internal.files import locked, replaceable
-from aebook._internal.modes import at_rest, train
+from aebook._internal.modes import at_rest, recorded, train
 from aebook._internal.randomness import kept, seeded
 from aebook.core import Loss, check_objective, check_weighable, settings
 from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
@@ -150,8 +150,9 @@ def fit(
         draws from a generator of its own, which is not stored). One path belongs to one run, with
         one number of processes: another one is refused by naming what differs in the objective,
         its settings or frozen weights, the data or any argument, functions with their code and what
-        they close over. Of data that are read in parts and of loaders only kind and size are known.
-        It is a safetensors file with a checksum, and nothing in it runs.
+        they close over. Of data that are read in parts three rows are compared, of a loader its
+        data set with its attributes, and how it draws and collates. It is a safetensors file with
+        a checksum, and nothing in it runs.
     callback
         Called as ``callback(objective, history)`` after each epoch, with the objective in
         evaluation mode and the history so far; random numbers that it draws are not missed in
@@ -208,7 +209,7 @@ def fit(
         raise ValueError("got an objective with no parameter to train, expected one or more")
 
     members = processes.members()
-    dtype = parameters[0].dtype
+    dtype = computed_in(objective)
     device = chosen(device, dtype)
     kind = {"dtype": dtype, "device": device}
     if sample_weight is not None:
@@ -223,9 +224,9 @@ def fit(
 
     path, resting = None if checkpoint is None else Path(checkpoint), at_rest(objective)
     noise = processes.stream_seed(seed, members.rank)
-    with _alone(path), _on(objective, device), seeded(noise, device):
+    with _alone(path), _on(objective, device), seeded(noise, device), recorded():
         optimiser = _make(optimizer, parameters, lr, device)
-        taken("what schedule gave", schedule(0.0), float)
+        _factor(schedule, 0.0)
         # float16 has too few exponents for gradients; they are scaled up and back down
         scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         run = objective
@@ -240,7 +241,7 @@ def fit(
                 batch_size=batches.batch_size,
                 objective=objective,
                 lr=lr,
-                optimizer=_options(optimiser),
+                optimizer={"made by": optimizer, **_options(optimiser)},
                 schedule=schedule,
                 anneal=anneal,
                 clip=clip,
@@ -271,9 +272,11 @@ def fit(
         # gradients that the caller left behind are not this run's
         optimiser.zero_grad()
 
+        shown = progress if members.rank == 0 else False
         try:
-            with _bar(progress if members.rank == 0 else False, epochs, len(history)) as bar:
-                looked = members.rank > 0
+            with explained(), _bar(shown, epochs, len(history)) as bar:
+                # said once, by one process
+                warned, first, example = members.rank > 0, len(history), None
                 for epoch in range(len(history), epochs):
                     if state.exhausted():
                         break
@@ -282,13 +285,14 @@ def fit(
                     batches.key = processes.stream_seed(seed, epoch + 1)
                     mean = Mean(epoch)
                     for step, (x, *others) in enumerate(_whole(batches, objective)):
-                        if not looked:
-                            looked = warn_beyond_reach(
-                                objective, batches, x, others[0], stacklevel=5
+                        if not warned and example is None:
+                            example = x[:1], others[0]
+                            warned = warn_beyond_reach(
+                                objective, batches.extremes, *example, stacklevel=5
                             )
                         t = (epoch + (step / steps if steps else 0)) / epochs
                         for group in optimiser.param_groups:
-                            group["lr"] = group["initial_lr"] * float(schedule(t))
+                            group["lr"] = group["initial_lr"] * _factor(schedule, t)
                         if anneal is not None:
                             anneal(objective, t)
                         state.t = t
@@ -317,6 +321,12 @@ def fit(
                         with final as moving, _autocast(device, precision):
                             watched = _evaluate(objective, held_out, seed, epoch)
                         state.moving = epoch + 1 if moving else state.moving
+                    # what a loader brought later, and the validation data
+                    for seen in (batches, held_out) if epoch == first else ():
+                        if not warned and seen is not None and example is not None:
+                            warned = warn_beyond_reach(
+                                objective, seen.extremes, *example, stacklevel=5
+                            )
                     rate = optimiser.param_groups[0]["lr"]
                     history.append(terms, watched, rate, time.perf_counter() - started)
                     state.save()
@@ -371,7 +381,7 @@ def evaluate(
     reading: Any = {"shuffle": False, "resident": False, "weights": sample_weight}
     kind = Form.of(objective)._asdict()
     batches = batched(data, batch_size, default=1024, **reading, **kind)
-    with evaluating(objective):
+    with explained(), evaluating(objective):
         return _evaluate(objective, batches, int(seed), None)
 
 
@@ -439,29 +449,41 @@ def _alone(path: Path | None) -> Iterator[None]:
         yield
 
 
-def _options(optimiser: Optimizer) -> list[Any]:
+def _factor(schedule: Schedule, t: float) -> float:
+    return taken(f"schedule({t:.4g})", schedule(t), float)
+
+
+def _options(optimiser: Optimizer) -> dict[str, Any]:
     """What an optimiser is, and what it does with how many parameters."""
-    groups = [
-        {name: value for name, value in group.items() if name != "initial_lr"}
+    groups = {
+        str(number): {name: value for name, value in group.items() if name != "initial_lr"}
         | {"params": len(group["params"])}
-        for group in optimiser.param_groups
-    ]
-    return [type(optimiser), *groups]
+        for number, group in enumerate(optimiser.param_groups)
+    }
+    return {"class": type(optimiser), **groups}
 
 
 def _contents(batches: InMemory | Loaded | None) -> Any:
-    """What data are: all of it where it is in memory, else of which kind and size."""
+    """What data are; of arrays that are read in parts a few rows stand for all."""
     if isinstance(batches, Loaded):
-        return [type(batches.loader.dataset), batches.samples]
+        loader = batches.loader
+        ways = ("dataset", "drop_last", "collate_fn")
+        return {"sampler": type(loader.sampler)} | {name: getattr(loader, name) for name in ways}
     if batches is None:
         return None
     parts = {"x": batches.x, "target": batches.target, "weight": batches.weight}
     return {
         name: part
         if part is None or isinstance(part, Tensor) or issparse(part)
-        else f"{type(part).__name__} {part.dtype} {tuple(part.shape)}"
+        else [f"{type(part).__name__} {part.dtype} {tuple(part.shape)}", *_some(part)]
         for name, part in parts.items()
     }
+
+
+def _some(values: Any) -> list[np.ndarray]:
+    """The first row, one in the middle, and the last."""
+    n = values.shape[0]
+    return [np.asarray(values[k : k + 1]) for k in sorted({0, n // 2, n - 1})]
 
 
 def _compiled(run: nn.Module) -> Callable[..., Loss]:
@@ -482,7 +504,19 @@ def _make(
     # one kernel for all parameters, where there is one
     fused = optimizer in (torch.optim.Adam, torch.optim.AdamW) and device.type in ("cpu", "cuda")
     options: dict[str, Any] = {"fused": True} if fused else {}
-    made = taken("what optimizer gave", optimizer(parameters, lr=lr, **options), Optimizer)
+    try:
+        made = taken("what optimizer gave", optimizer(parameters, lr=lr, **options), Optimizer)
+    except TypeError as error:
+        raise ValueError(
+            f"got {shown('optimizer', optimizer)}, expected what makes an optimiser of "
+            f"(parameters, lr=lr), such as torch.optim.Adam: {error}"
+        ) from error
+    closure = inspect.signature(made.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"got a {type(made).__name__}, which asks for the loss several times a step; expected "
+            "an optimiser of single steps: aebook.lbfgs is for L-BFGS"
+        )
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from aebook._internal.randomness import seeded
 from aebook.core import Autoencoder
-from aebook.data import InMemory, Loaded
 from aebook.inference import evaluating
 
 __all__ = ["output_range", "warn_beyond_reach"]
@@ -58,31 +57,31 @@ def output_range(decoder: nn.Module, code: Tensor) -> tuple[str, float, float] |
 
 def warn_beyond_reach(
     objective: nn.Module,
-    batches: InMemory | Loaded,
+    extremes: tuple[float, float],
     x: Tensor,
     target: Tensor | None,
     *,
     stacklevel: int,
 ) -> bool:
-    """Say once, before training, that targets lie where the decoder cannot go; True when done.
+    """Say that targets lie where the decoder cannot go; True if there was reason to.
 
     Parameters
     ----------
     objective
         What is trained.
-    batches
-        What it is trained on: all targets count that are in memory, else those of a first batch.
+    extremes
+        The least and the largest value of the targets.
     x, target
-        A batch, on the objective's device.
+        Some of the messages and targets, on the objective's device.
     stacklevel
         Who is told, as in :func:`warnings.warn`.
     """
-    low, high = batches.extremes or (0.0, 1.0)
+    low, high = extremes
     model = next((part for part in objective.modules() if isinstance(part, Autoencoder)), None)
     # numbers of symbols are no values, and every decoder that is known here reaches [0, 1]
     values = (x if target is None else target).is_floating_point()
     if model is None or not values or (low >= -TOLERANCE and high <= 1 + TOLERANCE):
-        return True
+        return False
     with evaluating(model), torch.no_grad(), seeded(0, x.device):
         found = output_range(model.decoder, model.encode(x))
     if found is not None:
@@ -96,4 +95,5 @@ def warn_beyond_reach(
                 "scale the data",
                 stacklevel=stacklevel,
             )
-    return True
+            return True
+    return False

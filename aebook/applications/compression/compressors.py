@@ -14,9 +14,7 @@ from torch import nn
 
 from aebook._internal.contract import checked
 from aebook.applications import pretrained
-from aebook.applications.compression.transform import (
-    transform_coder,
-)
+from aebook.applications.compression.transform import transform_coder
 from aebook.core import Autoencoder
 
 __all__ = ["STEPS", "cosine", "trained"]
@@ -49,8 +47,9 @@ def cosine(step: int = 48) -> Autoencoder:
     step
         One of :data:`STEPS`.
     """
-    model = transform_coder(_checked(step) / 255, hidden=1, kept=(64, 64)).model
-    model.bottleneck = pretrained.load(f"compression-cosine-{step}").bottleneck
+    fixed = transform_coder(_checked(step) / 255, hidden=1, kept=(64, 64)).model
+    priors = pretrained.load(f"compression-cosine-{step}").bottleneck
+    model = Autoencoder(fixed.encoder, fixed.decoder, priors)
     with torch.no_grad():
         for part in (model.encoder, model.decoder):
             # they take no part, but they are random, and a codec knows a model by all its weights

@@ -1,0 +1,101 @@
+"""The house of CONTRIBUTING: which rooms there are, and that arrows go down only."""
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "aebook"
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+#: What other packages have under names with an underscore, where they offer nothing else.
+THEIRS = {"_forward_hooks", "_forward_pre_hooks", "_modules", "_asdict", "_fields", "_replace"}
+
+
+def table():
+    """Rooms by floor, the ground floor first, as CONTRIBUTING lists them."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = text.partition("| room | what it holds |\n|---|---|\n")[2].partition("\n\n")[0]
+    return [re.findall(r"`(\w+)`", row.split("|")[1]) for row in rows.splitlines()]
+
+
+def imported(tree):
+    """Modules of the package that a file takes something from, when it runs or ever."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "aebook":
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if inner in FILES else node.module), alias.name
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "aebook":
+                    yield alias.name, ""
+
+
+def arrows():
+    """From file to file, but for the front door."""
+    for name, path in FILES.items():
+        if name != "aebook":
+            for other, what in imported(ast.parse(path.read_text())):
+                # the version stands where a stranger looks for it
+                if other not in (name, "aebook"):
+                    yield name, other, what
+
+
+def room(module):
+    return module.split(".")[1]
+
+
+def test_the_table_of_rooms_is_complete():
+    rooms = [name for row in table() for name in row]
+    assert len(rooms) == len(set(rooms))
+    assert set(rooms) == {room(name) for name in FILES if "." in name}
+
+
+def test_arrows_go_down():
+    floor = {name: k for k, row in enumerate(table()) for name in row}
+    up = {
+        f"{a} → {b}"
+        for a, b, _ in arrows()
+        if room(a) != room(b) and floor[room(b)] >= floor[room(a)]
+    }
+    assert not up
+
+
+def test_files_go_round_in_no_circle():
+    below = defaultdict(set)
+    for a, b, _ in arrows():
+        below[a].add(b)
+    done = set()
+
+    def visit(name, path):
+        assert name not in path, " → ".join([*path, name])
+        if name not in done:
+            for other in sorted(below[name]):
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in FILES:
+        visit(name, ())
+
+
+def test_no_private_name_leaves_its_file():
+    crossing = {
+        f"{a}: from {b} import {what}"
+        for a, b, what in arrows()
+        if what.startswith("_") and not b.endswith(what)
+    }
+    for name, path in FILES.items():
+        tree = ast.parse(path.read_text())
+        own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        named = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+        own |= {n.attr for n in named if getattr(n.value, "id", "") in ("self", "cls")}
+        crossing |= {
+            f"{name}: .{n.attr}"
+            for n in named
+            if re.match("_[^_]", n.attr) and n.attr not in own | THEIRS
+        }
+    assert not crossing
