@@ -72,7 +72,8 @@ EXEMPT = {
         r"_internal\.|processes\.|data\.|inference\.(in_pieces|evaluating)$|training\.reach\.|core\.check_weighable$|training\.history\.Mean"
         r"|training\.(checkpoints|fingerprint)\.|applications\.anomaly\.posteriors\."
         r"|applications\.retrieval\.(scan|table)\.|estimators\.network\.|hashing\.check_"
-        r"|storage\.architecture\.|datasets\.verified\."
+        r"|storage\.architecture\.|datasets\.verified\.|core\.(check_term|Objective\.penalised)$"
+        r"|(networks\.Chain|boltzmann\.rbm\.RBM)\.check$"
     ),
     "takes no arguments": (
         r".*\.(arguments|extra_repr|buckets)$|bottlenecks\.Gaussian$"
@@ -393,7 +394,7 @@ CASES = {
         **COMMON,
     ),
     "variants.linear": lambda: dict(
-        widths=(6, 2), bias=True, tied=False, corruption=None, penalties=None
+        widths=(6, 2), bias=True, tied=False, corruption=None, distance=SQUARED, penalties=None
     ),
     "variants.plain": lambda: dict(widths=(6, 4, 2), code=None, tied=False, **NETWORK, **COMMON),
     "variants.sparse": lambda: dict(

@@ -1,4 +1,4 @@
-"""The mode that the parts of a network are trained in."""
+"""How it is trained: in which mode, with gradients, and what an error brings along."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["at_rest", "recorded", "train"]
+__all__ = ["at_rest", "carried", "recorded", "train"]
 
 
 @contextlib.contextmanager
@@ -17,6 +17,16 @@ def recorded() -> Iterator[None]:
     """Within it gradients are recorded, whatever the caller has switched off."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+@contextlib.contextmanager
+def carried(history: object) -> Iterator[None]:
+    """What ends a run within it, Ctrl-C or a loss that is not finite, has the history with it."""
+    try:
+        yield
+    except BaseException as error:
+        error.history = history  # pyright: ignore[reportAttributeAccessIssue]
+        raise
 
 
 def at_rest(network: nn.Module) -> dict[nn.Module, bool]:

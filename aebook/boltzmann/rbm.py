@@ -37,7 +37,7 @@ from aebook._internal.checks import (
 )
 from aebook._internal.contract import checked, taken
 from aebook._internal.devices import chosen, moved
-from aebook._internal.modes import recorded
+from aebook._internal.modes import carried, recorded
 from aebook._internal.randomness import seeded
 from aebook.boltzmann import units
 from aebook.boltzmann.units import Units
@@ -45,7 +45,7 @@ from aebook.core import Autoencoder
 from aebook.data import Data, InMemory, batched, check_alone
 from aebook.inference import in_pieces
 from aebook.networks import mlp
-from aebook.training.history import History, carried
+from aebook.training.history import History
 
 __all__ = ["RBM", "pretrain", "unroll"]
 

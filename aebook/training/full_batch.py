@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked, explained
 from aebook._internal.devices import chosen, computed_in, moved
-from aebook._internal.modes import at_rest, recorded, train
+from aebook._internal.modes import at_rest, carried, recorded, train
 from aebook.core import check_objective
 from aebook.data import Data, gathered
-from aebook.training.history import History, Mean, carried
+from aebook.training.history import History, Mean
 from aebook.training.reach import warn_beyond_reach
 
 __all__ = ["lbfgs"]

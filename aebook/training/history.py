@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +12,7 @@ from aebook._internal.checks import shown
 from aebook.core import Loss
 from aebook.processes import gather
 
-__all__ = ["History", "Mean", "carried"]
+__all__ = ["History", "Mean"]
 
 
 @dataclass
@@ -87,16 +85,6 @@ class History:
             self.best_epoch = 1 + self.validation_loss.index(min(self.validation_loss))
         self.learning_rate.append(learning_rate)
         self.seconds.append(seconds)
-
-
-@contextlib.contextmanager
-def carried(history: History) -> Iterator[None]:
-    """What ends a run within it, Ctrl-C or a loss that is not finite, has the history with it."""
-    try:
-        yield
-    except BaseException as error:
-        error.history = history  # pyright: ignore[reportAttributeAccessIssue]
-        raise
 
 
 class Mean:
