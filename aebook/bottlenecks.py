@@ -29,6 +29,14 @@ class TopK(nn.Module):
         largest in absolute value.
     alpha
         In evaluation :math:`αk` units are kept, rounded, at most all.
+
+    Examples
+    --------
+    >>> from aebook.bottlenecks import TopK
+    >>> TopK(2)(torch.tensor([[1.0, 3.0, -4.0]]))
+    tensor([[1., 3., 0.]])
+    >>> TopK(2, by="magnitude")(torch.tensor([[1.0, 3.0, -4.0]]))
+    tensor([[ 0.,  3., -4.]])
     """
 
     k: Tensor
@@ -121,6 +129,15 @@ class Gaussian(nn.Module):
 
     The encoder gives 2p numbers a sample: the p means, then the p logarithms of the variances. In
     training the code is a sample, in evaluation it is the mean, so that encoding is deterministic.
+
+    Examples
+    --------
+    >>> from aebook.bottlenecks import Gaussian
+    >>> bottleneck, h = Gaussian(), torch.tensor([[1.0, 2.0, 0.0, 0.0]])  # two means, two log σ²
+    >>> bottleneck.posterior(h).kl()
+    tensor([2.5000])
+    >>> bottleneck.eval()(h)  # in training a sample, afterwards the mean
+    tensor([[1., 2.]])
     """
 
     def arguments(self) -> dict[str, Any]:
@@ -165,6 +182,15 @@ class Binary(nn.Module):
         What stands for the step in training.
     sigma
         σ of the noise, 0 or more, in the unit of h; of no consequence for the other kinds.
+
+    Examples
+    --------
+    >>> from aebook.bottlenecks import Binary
+    >>> h = torch.tensor([[-3.0, 0.0, 2.0]], requires_grad=True)
+    >>> z = Binary()(h)
+    >>> z.sum().backward()
+    >>> z.tolist(), h.grad[0, 1].item()  # the gradient is that of the sigmoid
+    ([[0.0, 0.0, 1.0]], 0.25)
     """
 
     @checked

@@ -50,6 +50,13 @@ def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Tensor:
     -------
     Tensor
         The shape of ``logits``; the last dimension is at least 0 and sums to 1.
+
+    Examples
+    --------
+    >>> from aebook.concrete import relaxed_one_hot
+    >>> logits = torch.tensor([0.0, 100.0, 0.0])  # the second is chosen, as good as surely
+    >>> relaxed_one_hot(logits, temperature=0.1)
+    tensor([0., 1., 0.])
     """
     tensors(logits=logits)
     if not logits.is_floating_point():
@@ -86,6 +93,13 @@ class ConcreteSelector(nn.Module):
         :math:`\log α`, (k, m), a parameter; starts normal with variance 2 / (m + k).
     temperature
         τ, a scalar buffer.
+
+    Examples
+    --------
+    >>> from aebook.concrete import ConcreteSelector
+    >>> selector, x = ConcreteSelector(m=10, k=2).eval(), torch.rand(5, 10)
+    >>> torch.equal(selector(x), x[:, selector.selected])
+    True
     """
 
     temperature: Tensor

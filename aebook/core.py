@@ -56,6 +56,15 @@ class Autoencoder(nn.Module):
         Maps a batch of codes to reconstructions with the shape of the messages.
     bottleneck
         Maps the encoder's output to the code. The default leaves it as it is.
+
+    Examples
+    --------
+    >>> model = aebook.Autoencoder(torch.nn.Linear(8, 2), torch.nn.Linear(2, 8))
+    >>> x = torch.rand(5, 8)
+    >>> model.encode(x).shape, model.reconstruct(x).shape
+    (torch.Size([5, 2]), torch.Size([5, 8]))
+    >>> torch.equal(model.decode(model.encode(x)), model.reconstruct(x))
+    True
     """
 
     # modules of any class, whose own methods and attributes may be asked for
@@ -163,6 +172,14 @@ class Objective(nn.Module):
         scalar if it is a property of the weights or of the batch as a whole. An Ω (or a distance)
         with a method ``check(model)`` is asked at construction and may refuse with a ValueError.
         Each λ is a buffer, so that a schedule can set it (:meth:`set_weight`).
+
+    Examples
+    --------
+    >>> from aebook.penalties import activity
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.Identity())
+    >>> objective = aebook.Objective(model, lambda x: x + 1, penalties={"l1": (0.5, activity())})
+    >>> objective(torch.zeros(3, 2)).terms  # x' = x + 1, in two dimensions
+    {'distance': tensor(2.), 'l1': tensor(1.)}
     """
 
     @checked
@@ -276,6 +293,12 @@ def settings(network: nn.Module) -> dict[str, Tensor]:
     ----------
     network
         Any module; one of your own may have ``settings`` too, a tuple of names.
+
+    Examples
+    --------
+    >>> from aebook.core import settings
+    >>> settings(aebook.variants.k_sparse((784, 100), k=10))
+    {'model.bottleneck.k': tensor(10)}
     """
     return {
         f"{path}.{name}" if path else name: module.get_buffer(name)
@@ -293,6 +316,13 @@ def averaged(term: Tensor, weight: Tensor | None = None) -> Tensor:
         One value a sample, (B,), or a scalar, which has none to weigh.
     weight
         What each sample counts, (B,), with mean 1 over the data; the default is 1.
+
+    Examples
+    --------
+    >>> from aebook.core import averaged
+    >>> term = torch.tensor([1.0, 3.0])
+    >>> averaged(term), averaged(term, torch.tensor([0.5, 1.5]))
+    (tensor(2.), tensor(2.5000))
     """
     if weight is None:
         return term.mean()
@@ -360,6 +390,13 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
         Of any other encoder there is the one output.
     x
         What it sees, (B, ...).
+
+    Examples
+    --------
+    >>> from aebook.core import layers
+    >>> encoder = aebook.networks.mlp((784, 256, 32))
+    >>> [tuple(h.shape) for h in layers(encoder, torch.rand(5, 784))]
+    [(5, 256), (5, 32)]
     """
     if not isinstance(encoder, nn.Module):
         raise ValueError(f"got {shown('encoder', encoder)}, expected a module")

@@ -32,6 +32,13 @@ def gaussian(sigma: float) -> Corruption:
     ----------
     sigma
         Standard deviation of the noise, 0 or more, in the unit of the message.
+
+    Examples
+    --------
+    >>> from aebook import corruptions
+    >>> noisy = corruptions.gaussian(0.5)(torch.zeros(100, 784))
+    >>> round(noisy.std().item(), 2)
+    0.5
     """
     sigma = number("sigma", sigma, least=0)
     return partial(_gaussian, sigma=sigma)
@@ -49,6 +56,13 @@ def masking(p: float) -> Corruption:
     ----------
     p
         Probability, from 0 to 1.
+
+    Examples
+    --------
+    >>> from aebook import corruptions
+    >>> masked = corruptions.masking(0.3)(torch.ones(100, 784))
+    >>> round(masked.mean().item(), 1), masked.unique()
+    (0.7, tensor([0., 1.]))
     """
     p = number("p", p, least=0, most=1)
     return partial(_masking, p=p)
@@ -69,6 +83,13 @@ def salt_and_pepper(
         where columns have ranges of their own (``x.amin(0)`` and ``x.amax(0)`` of a table).
         None takes the minimum or maximum of each batch as it comes, which for images is nearly
         always that of the data.
+
+    Examples
+    --------
+    >>> from aebook import corruptions
+    >>> damaged = corruptions.salt_and_pepper(0.5, 0, 1)(torch.full((100, 784), 0.5))
+    >>> damaged.unique(), round((damaged == 0.5).double().mean().item(), 1)
+    (tensor([0.0000, 0.5000, 1.0000]), 0.5)
     """
     p = number("p", p, least=0, most=1)
     ends = [torch.as_tensor(end) for end in (low, high) if end is not None]

@@ -94,6 +94,12 @@ class Order:
     shuffle
         Draw a new order at every pass, from PyTorch's global generator. Processes have to agree on
         it, and then ``key`` decides.
+
+    Examples
+    --------
+    >>> from aebook.data import Order
+    >>> list(Order(5, batch_size=2, shuffle=False))
+    [[0, 1], [2, 3], [4]]
     """
 
     def __init__(self, samples: int, batch_size: int, shuffle: bool) -> None:
@@ -148,6 +154,14 @@ class InMemory:
         Which samples make which batch.
     form
         Type and device.
+
+    Examples
+    --------
+    >>> from aebook.data import Form, InMemory, Order
+    >>> order, form = Order(5, 2, shuffle=False), Form(torch.float32, torch.device("cpu"))
+    >>> batches = InMemory(torch.arange(5.0), None, None, order, form)
+    >>> [x.tolist() for x, target in batches]
+    [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
 
     def __init__(
@@ -208,6 +222,15 @@ class Loaded:
         Whether this is training.
     form
         Type and device.
+
+    Examples
+    --------
+    >>> from torch.utils.data import DataLoader
+    >>> from aebook.data import Form, Loaded
+    >>> loader, form = DataLoader(torch.rand(5, 8), 2), Form(torch.float32, torch.device("cpu"))
+    >>> batches = Loaded(loader, samples=5, batch_size=2, shuffle=False, form=form)
+    >>> [tuple(x.shape) for x, target in batches]
+    [(2, 8), (2, 8), (1, 8)]
     """
 
     def __init__(
@@ -389,6 +412,15 @@ def batched(
         the last batch; one with a sampler of its own is refused.
     resident
         Whether tensors and arrays go to the device at once; else as they are, a batch at a time.
+
+    Examples
+    --------
+    >>> from aebook.data import batched
+    >>> pair = np.random.rand(5, 8), np.random.rand(5, 3)
+    >>> given = {"dtype": torch.float32, "device": torch.device("cpu")}
+    >>> batches = batched(pair, 2, shuffle=True, default=64, **given)
+    >>> [(tuple(x.shape), tuple(target.shape)) for x, target in batches]
+    [((2, 8), (2, 3)), ((2, 8), (2, 3)), ((1, 8), (1, 3))]
     """
     size = None if batch_size is None else whole("batch_size", batch_size)
     form = Form(dtype, device)
@@ -423,6 +455,15 @@ def gathered(
     ----------
     data, dtype, device
         As in :func:`batched`.
+
+    Examples
+    --------
+    >>> from torch.utils.data import DataLoader
+    >>> from aebook.data import gathered
+    >>> loader = DataLoader(torch.rand(5, 8), batch_size=2)
+    >>> x, target = gathered(loader, dtype=torch.float64, device=torch.device("cpu"))
+    >>> x.shape, x.dtype, target
+    (torch.Size([5, 8]), torch.float64, None)
     """
     kind: Any = {"dtype": dtype, "device": device, "ordered": True}
     batches = batched(data, None, shuffle=False, default=1024, **kind)
@@ -441,6 +482,14 @@ def messages(data: Data, *, dtype: torch.dtype, device: torch.device) -> Tensor:
     ----------
     data, dtype, device
         As in :func:`batched`.
+
+    Examples
+    --------
+    >>> from aebook.data import messages
+    >>> bits = np.array([[True, False], [False, True]])
+    >>> messages(bits, dtype=torch.float32, device=torch.device("cpu"))
+    tensor([[1., 0.],
+            [0., 1.]])
     """
     x, target = gathered(data, dtype=dtype, device=device)
     check_alone(target)
@@ -454,6 +503,14 @@ def vectors(data: Data) -> Tensor:
     ----------
     data
         As in :func:`batched`, vectors alone.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from aebook.data import vectors
+    >>> vectors(sparse.csr_array(np.eye(2)))
+    tensor([[1., 0.],
+            [0., 1.]], dtype=torch.float64)
     """
     x = messages(data, dtype=torch.float64, device=torch.device("cpu")).double()
     if x.dim() != 2 or not x.numel():
@@ -494,6 +551,13 @@ def like(data: Data, values: Tensor, prefix: str = "z") -> Any:
         A tensor for a tensor, a ``Dataset`` or a ``DataLoader``. For a table of pandas or polars
         a table with its index, and with its columns where there are as many and ``prefix`` is
         ``"x"``; or, for one number a message, a series. An array for all others.
+
+    Examples
+    --------
+    >>> from aebook.data import like
+    >>> like(np.zeros((2, 8)), torch.tensor([[1.0], [2.0]]))
+    array([[1.],
+           [2.]], dtype=float32)
     """
     x: Any = data[0] if isinstance(data, tuple) else data
     if isinstance(x, Tensor | Dataset | DataLoader):

@@ -34,6 +34,12 @@ def squared_error(reconstruction: Tensor, target: Tensor) -> Tensor:
     -------
     Tensor
         (B,), at least 0.
+
+    Examples
+    --------
+    >>> from aebook.distances import squared_error
+    >>> squared_error(torch.tensor([[1.0, 2.0]]), torch.zeros(1, 2))
+    tensor([5.])
     """
     _check_shapes(reconstruction, target)
     # one pass, also backward, where (x' - x)² takes three and as many temporary arrays
@@ -56,6 +62,12 @@ def bernoulli(reconstruction: Tensor, target: Tensor) -> Tensor:
     -------
     Tensor
         (B,), at least 0.
+
+    Examples
+    --------
+    >>> from aebook.distances import bernoulli
+    >>> bernoulli(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.0, 1.0]]))  # 2 log 2
+    tensor([1.3863])
     """
     _check_shapes(reconstruction, target)
     _check_unit_interval(target, "target")
@@ -82,6 +94,14 @@ class Gaussian(nn.Module):
         ``"fixed"``: σ stays. ``"learned"``: log σ is a parameter. ``"optimal"``: in training, σ² is
         the mean squared error of the batch, which minimises the loss in σ; the running mean of
         these is used in evaluation (Rybkin, Daniilidis & Levine 2021).
+
+    Examples
+    --------
+    >>> from aebook.distances import Gaussian
+    >>> Gaussian(sigma=1.0)(torch.zeros(1, 2), torch.zeros(1, 2))  # log 2π
+    tensor([1.8379])
+    >>> Gaussian(sigma=2.0)(torch.zeros(1, 2), torch.zeros(1, 2))  # and 2 log 2
+    tensor([3.2242])
     """
 
     @checked
@@ -150,6 +170,14 @@ class DiscretisedLogistic(nn.Module):
     ----------
     levels
         How many values from 0 to 1 there are, 2 or more; 256 for images of bytes.
+
+    Examples
+    --------
+    >>> from aebook.distances import DiscretisedLogistic
+    >>> distance = DiscretisedLogistic(levels=2)
+    >>> given = torch.tensor([[0.5, 0.0]])  # the mean 1/2, and log s = 0
+    >>> distance.probabilities(given), distance(given, torch.tensor([[1.0]]))
+    (tensor([[[0.5000, 0.5000]]]), tensor([0.6931]))
     """
 
     @checked
@@ -229,6 +257,13 @@ def categorical(reconstruction: Tensor, target: Tensor, *, ignore: int | None = 
     -------
     Tensor
         (B,), at least 0.
+
+    Examples
+    --------
+    >>> from aebook.distances import categorical
+    >>> logits, target = torch.zeros(1, 3, 4), torch.tensor([[1, 2, 0]])
+    >>> categorical(logits, target), categorical(logits, target, ignore=0)  # 3 log 4 and 2 log 4
+    (tensor([4.1589]), tensor([2.7726]))
     """
     tensors(reconstruction=reconstruction, target=target)
     if ignore is not None and not torch.compiler.is_compiling():

@@ -50,6 +50,15 @@ class SemanticHasher:
     ----------
     thresholds
         The medians, (p,).
+
+    Examples
+    --------
+    >>> from aebook.hashing import SemanticHasher
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.Identity()).eval()
+    >>> x = torch.tensor([[1.0, 7.0], [2.0, 6.0], [3.0, 9.0], [4.0, 8.0]])
+    >>> hasher = SemanticHasher(model, x)  # each bit divides the four in half
+    >>> hasher.bits(x).astype(int).tolist(), hasher.encode(x).flatten().tolist()
+    ([[0, 0], [0, 0], [1, 1], [1, 1]], [0, 0, 3, 3])
     """
 
     @checked
@@ -101,6 +110,12 @@ def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     -------
     ndarray
         Codes (N, ⌈p/8⌉), uint8.
+
+    Examples
+    --------
+    >>> from aebook.hashing import pack
+    >>> pack([[0, 1, 0, 0, 0, 0, 0, 0, 1]])  # 2, and the ninth bit in a byte of its own
+    array([[2, 1]], dtype=uint8)
     """
     bits = as_array(bits)
     if bits.ndim != 2 or bits.shape[1] == 0:
@@ -127,6 +142,12 @@ def unpack(codes: NDArray[np.uint8] | Tensor, bits: int) -> NDArray[np.bool_]:
     -------
     ndarray
         Booleans, (N, bits).
+
+    Examples
+    --------
+    >>> from aebook.hashing import pack, unpack
+    >>> unpack(pack([[1, 0, 1]]), bits=3).astype(int)
+    array([[1, 0, 1]])
     """
     codes = check_codes(codes, check_bits(bits))
     return np.unpackbits(codes, axis=1, count=bits, bitorder="little").astype(bool)

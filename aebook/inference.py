@@ -59,6 +59,14 @@ def encode(model: Autoencoder, data: Data, *, chunk: int = 2048) -> Any:
     ------
     ValueError
         If the data are not as described, or the model has weights that are not finite.
+
+    Examples
+    --------
+    >>> objective = aebook.variants.plain((8, 2))
+    >>> aebook.encode(objective.model, torch.rand(5, 8)).shape
+    torch.Size([5, 2])
+    >>> type(aebook.encode(objective.model, np.random.rand(5, 8))).__name__
+    'ndarray'
     """
     return like(data, in_pieces(_checked(model), data, chunk, model.encode))
 
@@ -81,6 +89,12 @@ def decode(model: Autoencoder, codes: Data, *, chunk: int = 2048) -> Any:
     -------
     Tensor, ndarray or table
         (N, ...), of the kind that the codes came in. The columns of a table are x0, x1, ...
+
+    Examples
+    --------
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.ReLU())
+    >>> aebook.decode(model, torch.tensor([[1.0, -2.0]]))
+    tensor([[1., 0.]])
     """
     return like(codes, in_pieces(_checked(model), codes, chunk, model.decode), "x")
 
@@ -101,6 +115,13 @@ def reconstruct(model: Autoencoder, data: Data, *, chunk: int = 2048) -> Any:
     -------
     Tensor, ndarray or table
         (N, ...), of the kind that the data came in. A table keeps its columns.
+
+    Examples
+    --------
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.ReLU())
+    >>> aebook.reconstruct(model, torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
+    tensor([[1., 0.],
+            [3., 4.]])
     """
     return like(data, in_pieces(_checked(model), data, chunk, model.reconstruct), "x")
 
@@ -140,6 +161,14 @@ def in_pieces(
     ------
     ValueError
         If the network has weights that are not finite.
+
+    Examples
+    --------
+    >>> from aebook.inference import in_pieces
+    >>> network = torch.nn.Linear(4, 2)
+    >>> x = torch.rand(10, 4)
+    >>> in_pieces(network, x, 3, lambda piece: network(piece).square().sum(1)).shape
+    torch.Size([10])
     """
     chunk, form = whole("chunk", chunk), Form.of(network)
     if not all(p.isfinite().all() for p in network.parameters()):
@@ -166,6 +195,16 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     ----------
     network
         A part that was frozen in evaluation mode, a ``BatchNorm`` say, is so afterwards.
+
+    Examples
+    --------
+    >>> from aebook.inference import evaluating
+    >>> network = torch.nn.Dropout()
+    >>> with evaluating(network):
+    ...     print(network.training, network(torch.ones(3)))
+    False tensor([1., 1., 1.])
+    >>> network.training
+    True
     """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

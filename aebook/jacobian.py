@@ -59,6 +59,15 @@ def contractive(
         A penalty, (B,), in squared units of code over message; :func:`squared_norm` computes it.
         An objective refuses it for an encoder with batch normalisation, whose code of one sample
         depends on all and so has no Jacobian of its own.
+
+    Examples
+    --------
+    >>> from aebook.jacobian import contractive
+    >>> model = aebook.Autoencoder(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3))
+    >>> objective = aebook.Objective(model, penalties={"contractive": (1.0, contractive())})
+    >>> loss = objective(torch.rand(5, 3))
+    >>> torch.allclose(loss.terms["contractive"], model.encoder.weight.square().sum())
+    True
     """
     _check_kind(kind, probes)
     penalty: Any = partial(_contractive, kind=kind, probes=probes)
@@ -87,6 +96,13 @@ def squared_norm(
         Messages, (B, ...).
     kind, probes
         As in :func:`contractive`. The estimate draws from PyTorch's global generator.
+
+    Examples
+    --------
+    >>> from aebook.jacobian import squared_norm
+    >>> x = torch.tensor([[2.0, -3.0], [1.0, 1.0]])
+    >>> squared_norm(torch.nn.ReLU(), x).tolist()  # of two units one is on, and both
+    [1.0, 2.0]
     """
     _check_kind(kind, probes)
     return _squared_norm(encoder, x, kind, probes)
@@ -119,6 +135,13 @@ def jacobian(encoder: nn.Module, x: Tensor) -> Tensor:
     -------
     Tensor
         (B, p, m), with the m entries of a message in a row.
+
+    Examples
+    --------
+    >>> from aebook.jacobian import jacobian
+    >>> jacobian(torch.nn.ReLU(), torch.tensor([[2.0, -3.0]]))  # 1 where it is on, else 0
+    tensor([[[1., 0.],
+             [0., 0.]]])
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -161,6 +184,13 @@ def by_autograd(encoder: nn.Module, x: Tensor, probes: int | None = None) -> Ten
         Messages, (B, ...).
     probes
         So many random directions, for an estimate, in place of one for each code unit.
+
+    Examples
+    --------
+    >>> from aebook.jacobian import by_autograd
+    >>> encoder, x = torch.nn.Linear(3, 2), torch.rand(1, 3)
+    >>> torch.allclose(by_autograd(encoder, x), encoder.weight.square().sum())
+    True
     """
     return _by_autograd(encoder, x, None if probes is None else whole("probes", probes))
 

@@ -42,6 +42,13 @@ def fvu(reconstruction: Data, target: Data) -> float:
     -------
     float
         0 for a perfect copy, 1 for the mean of the targets; more for anything worse.
+
+    Examples
+    --------
+    >>> from aebook.metrics import fvu
+    >>> x = torch.tensor([[0.0], [2.0], [4.0]])
+    >>> fvu(x, x), fvu(torch.full((3, 1), 2.0), x), fvu(x / 2 + 1, x)
+    (0.0, 1.0, 0.25)
     """
     again, x = _double(reconstruction), _double(target)
     if again.shape != x.shape or len(x) < 2:
@@ -71,6 +78,13 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     -------
     float
         Infinity if they are equal.
+
+    Examples
+    --------
+    >>> from aebook.metrics import psnr
+    >>> image = np.full((8, 8), 0.5)
+    >>> round(psnr(image + 0.1, image), 2), psnr(image, image)
+    (20.0, inf)
     """
     a, b = as_array(restored), as_array(image)
     check_image("image", b.shape)
@@ -91,7 +105,14 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
 
 @checked
 def l0(codes: Data) -> float:
-    r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p)."""
+    r"""Active units a sample, :math:`\frac1N \sum_n \#\{j : z_{nj} \ne 0\}`; codes are (N, p).
+
+    Examples
+    --------
+    >>> from aebook.metrics import l0
+    >>> l0(torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 3.0]]))  # one unit, and two
+    1.5
+    """
     return float((_matrix(codes) != 0).sum(1).double().mean())
 
 
@@ -104,6 +125,12 @@ def dead_units(codes: Data) -> int:
     codes
         (N, p). Take many and varied samples: a unit that is silent on ten of them may be rare and
         not dead.
+
+    Examples
+    --------
+    >>> from aebook.metrics import dead_units
+    >>> dead_units(torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 3.0]]))
+    1
     """
     return int((_matrix(codes) == 0).all(0).sum())
 
@@ -157,6 +184,13 @@ def threshold(
         and not with the next possible one below, if the tail of the scores is exponential, and
         nearly so if it is not: with 35 scores and 1 - q = 0.05 the probability is from 0.048 to
         0.053 for Gaussian, lognormal, Pareto and uniform scores, and 0.028 without.
+
+    Examples
+    --------
+    >>> from aebook.metrics import threshold
+    >>> scores = np.arange(1.0, 11.0)
+    >>> threshold(scores, contamination=0.2), threshold(scores, quantile=0.8)
+    (8.0, 9.0)
     """
     values = as_array(scores)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
@@ -214,6 +248,15 @@ def precision_at_k(
     -------
     float
         From 0 to 1. A query without relevant entries counts, as 0.
+
+    Examples
+    --------
+    >>> from aebook.metrics import precision_at_k
+    >>> relevant = np.array([[1, 0, 0, 1]])
+    >>> precision_at_k(relevant, 2), precision_at_k(relevant, 2, distances=np.zeros((1, 4)))
+    (0.5, 0.5)
+    >>> precision_at_k(relevant, 1), precision_at_k(relevant, 1, distances=np.zeros((1, 4)))
+    (1.0, 0.5)
     """
     relevant, distances = _rankings(relevant, distances)
     k = whole("k", k, most=relevant.shape[1])
@@ -263,6 +306,12 @@ def mean_average_precision(
     ------
     ValueError
         If that leaves none.
+
+    Examples
+    --------
+    >>> from aebook.metrics import mean_average_precision
+    >>> mean_average_precision(np.array([[1, 0, 0, 1]]))  # 1/1 and 2/4, halved
+    0.75
     """
     relevant, distances = _rankings(relevant, distances)
     found = relevant.sum(axis=1)
@@ -320,6 +369,14 @@ def precision_recall(
         radius up to the largest.
     relevant
         (Q, N), zeros and ones. Queries without any relevant entry are left out.
+
+    Examples
+    --------
+    >>> from aebook.metrics import precision_recall
+    >>> distances, relevant = np.array([[0, 1, 1, 3]]), np.array([[1, 1, 0, 0]])
+    >>> precision, recall, answered = precision_recall(distances, relevant)
+    >>> precision.round(2).tolist(), recall.tolist()  # at the radii 0 to 3
+    ([1.0, 0.67, 0.67, 0.5], [0.5, 1.0, 1.0, 1.0])
     """
     relevant, distances = _rankings(relevant, distances)
     if distances.dtype.kind not in "iu" or distances.min() < 0:

@@ -4,6 +4,10 @@ Widths and channels are given from message to code; a decoder mirrors its encode
 uniform with variance 2 / (inputs + outputs) and biases at zero (Glorot & Bengio 2010). A layer and
 the one that mirrors it then start at the same scale, which PyTorch's default, a function of the
 inputs alone, does not give.
+
+Seeds: weights are drawn from PyTorch's global generator when a network is made. The same model
+comes again with ``torch.manual_seed(s)`` before it is made, and ``seed=`` in :func:`aebook.fit`
+for everything that is random in training.
 """
 
 from __future__ import annotations
@@ -35,6 +39,13 @@ class Chain(nn.Sequential):
         Shape of one input, without the batch: ``(784,)`` or ``(1, 28, 28)``.
     *layers
         The layers :math:`f_1, f_2, …` in order.
+
+    Examples
+    --------
+    >>> from aebook.networks import Chain
+    >>> chain = Chain((4,), torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> [tuple(h.shape) for h in chain.layers(torch.rand(5, 4))]
+    [(5, 3), (5, 3)]
     """
 
     @checked
@@ -103,6 +114,12 @@ class Standardised(nn.BatchNorm1d):
     ----------
     width
         Number of units.
+
+    Examples
+    --------
+    >>> from aebook.networks import Standardised
+    >>> Standardised(1)(torch.tensor([[1.0], [3.0]])).round(decimals=3).tolist()
+    [[-1.0], [1.0]]
     """
 
     @checked
@@ -155,6 +172,13 @@ def mlp(
         The same for the last layer. A decoder of images in [0, 1] usually has ``nn.Sigmoid``.
     bias
         Whether layers have :math:`b_k`.
+
+    Examples
+    --------
+    >>> from aebook.networks import mlp
+    >>> encoder = mlp((784, 256, 32))
+    >>> [tuple(layer.map.weight.shape) for layer in encoder]
+    [(256, 784), (32, 256)]
     """
     widths = whole_numbers("widths", widths, count=2)
     kinds = [activation] * (len(widths) - 2) + [output]
@@ -186,6 +210,14 @@ def tied_decoder(
         What :func:`mlp` made.
     activation, output, bias
         As in :func:`mlp`, for the decoder.
+
+    Examples
+    --------
+    >>> from aebook.networks import mlp, tied_decoder
+    >>> encoder = mlp((784, 256, 32))
+    >>> decoder = tied_decoder(encoder, output=torch.nn.Sigmoid)
+    >>> [tuple(own.shape) for own in decoder.parameters()]  # biases alone
+    [(256,), (784,)]
     """
     firsts = [layer[0] for layer in encoder if isinstance(layer, nn.Sequential)]
     linears = [first for first in firsts if isinstance(first, nn.Linear)]
@@ -214,6 +246,14 @@ class Transposed(nn.Module):
         The layer with the weight W; it stays its owner.
     bias
         Whether there is a c, which starts at zero.
+
+    Examples
+    --------
+    >>> from aebook.networks import Transposed
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> h = torch.rand(5, 2)
+    >>> torch.allclose(Transposed(layer, bias=False)(h), h @ layer.weight)
+    True
     """
 
     @checked
@@ -272,6 +312,14 @@ def convolutional(
     -------
     tuple of Chain
         Encoder, (B, C, H, W) to (B, code), and decoder, the way back.
+
+    Examples
+    --------
+    >>> from aebook.networks import convolutional
+    >>> encoder, decoder = convolutional((1, 28, 28), (16, 32), 10, output=torch.nn.Sigmoid)
+    >>> codes = encoder(torch.rand(5, 1, 28, 28))
+    >>> codes.shape, decoder(codes).shape
+    (torch.Size([5, 10]), torch.Size([5, 1, 28, 28]))
     """
     shape = whole_numbers("shape", shape, count=3)
     if len(shape) != 3:

@@ -27,6 +27,15 @@ def weight_decay(seen: Pass) -> Tensor:
 
     Unlike the ``weight_decay`` of an optimiser it is part of the loss, so its size is reported and
     a full-batch solver sees it too. A weight shared by encoder and decoder counts once.
+
+    Examples
+    --------
+    >>> from aebook.penalties import weight_decay
+    >>> decay = {"decay": (1.0, weight_decay)}
+    >>> objective = aebook.variants.linear((3, 2), tied=True, penalties=decay)
+    >>> _ = torch.nn.init.ones_(objective.model.encoder[0].map.weight)
+    >>> objective(torch.zeros(1, 3)).terms["decay"].item()  # six weights, which both networks share
+    6.0
     """
     weights = [p for p in seen.model.parameters() if p.dim() > 1]
     return torch.stack([w.square().sum() for w in weights]).sum()
@@ -49,6 +58,14 @@ def activity(
         code 0 is taken to be 0; ``"squared"``: its square.
     layer
         Which of the encoder's layers, from 0; negative numbers count from the last. None: the code.
+
+    Examples
+    --------
+    >>> from aebook.penalties import activity
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.Identity())
+    >>> penalties = {"l1": (1.0, activity("l1")), "l2": (1.0, activity("l2"))}
+    >>> aebook.Objective(model, penalties=penalties)(torch.tensor([[3.0, -4.0]])).terms
+    {'distance': tensor(0.), 'l1': tensor(7.), 'l2': tensor(5.)}
     """
     return partial(_activity, kind=kind, layer=layer)
 
@@ -84,6 +101,14 @@ def sparsity(
     -------
     callable
         A penalty. For ``"kl"`` it expects activities from 0 to 1, as a sigmoid gives them.
+
+    Examples
+    --------
+    >>> from aebook.penalties import sparsity
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.Identity())
+    >>> objective = aebook.Objective(model, penalties={"sparsity": (1.0, sparsity(0.25, "l1"))})
+    >>> objective(torch.tensor([[0.0, 0.5], [0.5, 1.0]])).terms["sparsity"]  # means 0.25 and 0.75
+    tensor(0.5000)
     """
     if not 0 < target < 1:
         raise ValueError(f"got target={target}, expected a mean activity between 0 and 1")
@@ -95,6 +120,15 @@ def kl_to_prior(seen: Pass) -> Tensor:
 
     In closed form, :math:`\frac12 \sum_j μ_j^2 + σ_j^2 - \log σ_j^2 - 1`. It needs the posterior of
     a :class:`aebook.bottlenecks.Gaussian` bottleneck, and an objective refuses it without one.
+
+    Examples
+    --------
+    >>> from aebook.penalties import kl_to_prior
+    >>> gaussian = aebook.bottlenecks.Gaussian()
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.Linear(1, 2), gaussian)
+    >>> objective = aebook.Objective(model, penalties={"kl": (1.0, kl_to_prior)})
+    >>> objective.per_sample(torch.tensor([[1.0, 0.0]]))["kl"]  # of N(1, 1) from N(0, 1)
+    tensor([0.5000])
     """
     return seen.model.bottleneck.posterior(seen.activations[-1]).kl()
 

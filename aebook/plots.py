@@ -40,6 +40,14 @@ def images(
         components.
     scale
         Side of one image in inches.
+
+    Examples
+    --------
+    >>> from aebook import plots
+    >>> images = aebook.datasets.mnist("test")[0][:5]
+    >>> figure = plots.images({"message": images, "negative": 1 - images})
+    >>> len(figure.axes)
+    10
     """
     scale = number("scale", scale)
     prepared = {label: _images(values, shape) for label, values in rows.items()}
@@ -90,6 +98,13 @@ def codes(
         Names of the classes for a legend; none without.
     ax
         Where to draw; the default is a new figure.
+
+    Examples
+    --------
+    >>> from aebook import plots
+    >>> axes = plots.codes(torch.randn(20, 2), torch.arange(20) % 2, names=["cat", "dog"])
+    >>> [text.get_text() for text in axes.get_legend().get_texts()]
+    ['cat', 'dog']
     """
     z, labels = as_array(z), as_array(labels)
     if z.ndim != 2 or z.shape[1] != 2 or not np.isfinite(z).all():
@@ -136,6 +151,14 @@ def curves(history: History, *, ax: Axes | None = None) -> Axes:
         What :func:`aebook.fit` returned.
     ax
         Where to draw; the default is a new figure.
+
+    Examples
+    --------
+    >>> from aebook import plots
+    >>> x, objective = torch.rand(50, 4), aebook.variants.plain((4, 2))
+    >>> axes = plots.curves(aebook.fit(objective, x, epochs=3, validation=x))
+    >>> axes.get_xlabel(), axes.get_ylabel()
+    ('epoch', 'loss')
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(5.5, 3.2))

@@ -59,6 +59,12 @@ def group() -> Group:
     """The processes that ``torchrun`` started, or this one alone; joins them at the first call.
 
     A group that the caller has initialised already is used as it is.
+
+    Examples
+    --------
+    >>> from aebook.processes import group
+    >>> group()  # where torchrun started nothing
+    Group(rank=0, size=1)
     """
     if not dist.is_available():
         return ALONE
@@ -87,6 +93,13 @@ def together(members: Group | None = None) -> Iterator[Group]:
     ----------
     members
         The processes; the default is those of :func:`group`.
+
+    Examples
+    --------
+    >>> from aebook.processes import together
+    >>> with together() as members:
+    ...     members.rank, members.size
+    (0, 1)
     """
     global _members
     before, _members = _members, group() if members is None else members
@@ -97,7 +110,14 @@ def together(members: Group | None = None) -> Iterator[Group]:
 
 
 def members() -> Group:
-    """The processes with which this one shares its work just now; outside of a run, it alone."""
+    """The processes with which this one shares its work just now; outside of a run, it alone.
+
+    Examples
+    --------
+    >>> from aebook.processes import members
+    >>> members()
+    Group(rank=0, size=1)
+    """
     return _members
 
 
@@ -110,6 +130,12 @@ def stream_seed(seed: int, number: int) -> int:
         The run's seed.
     number
         Which stream: a process's rank for its noise, an epoch for the order of the samples.
+
+    Examples
+    --------
+    >>> from aebook.processes import stream_seed
+    >>> stream_seed(7, 0), stream_seed(7, 1) == stream_seed(7, 2)
+    (7, False)
     """
     if number == 0:
         return seed
@@ -118,7 +144,15 @@ def stream_seed(seed: int, number: int) -> int:
 
 @contextlib.contextmanager
 def shared_batch() -> Iterator[None]:
-    """Within it, :func:`average` is over the parts of all processes."""
+    """Within it, :func:`average` is over the parts of all processes.
+
+    Examples
+    --------
+    >>> from aebook.processes import is_shared, shared_batch
+    >>> with shared_batch():
+    ...     is_shared()  # alone, no other process has a part
+    False
+    """
     global _sharing
     before, _sharing = _sharing, _members.size > 1
     try:
@@ -128,7 +162,14 @@ def shared_batch() -> Iterator[None]:
 
 
 def is_shared() -> bool:
-    """Whether what is computed now belongs to a batch that other processes have parts of."""
+    """Whether what is computed now belongs to a batch that other processes have parts of.
+
+    Examples
+    --------
+    >>> from aebook.processes import is_shared
+    >>> is_shared()  # alone, never
+    False
+    """
     return _sharing
 
 
@@ -144,6 +185,12 @@ def average(mean: Tensor, samples: int) -> Tensor:
         :math:`m_r`, the mean over this process's part, of any shape.
     samples
         :math:`n_r`, how many that part has.
+
+    Examples
+    --------
+    >>> from aebook.processes import average
+    >>> average(torch.tensor([1.0, 2.0]), samples=64)  # alone, the mean itself
+    tensor([1., 2.])
     """
     if not _sharing:
         return mean
@@ -176,6 +223,15 @@ def total(samples: int, device: torch.device) -> Tensor:
         :math:`n_r`, how many this process has.
     device
         Where the sum will be.
+
+    Examples
+    --------
+    >>> from torch import distributed
+    >>> from aebook.processes import total
+    >>> distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    >>> total(64, torch.device("cpu")).item()  # this process is the only one
+    64.0
+    >>> distributed.destroy_process_group()
     """
     count = torch.tensor(samples, dtype=torch.float64, device=device)
     dist.all_reduce(count)
@@ -193,6 +249,15 @@ def weight(samples: int, device: torch.device) -> Tensor:
         :math:`n_r`, how many this process has.
     device
         Where the weight will be.
+
+    Examples
+    --------
+    >>> from torch import distributed
+    >>> from aebook.processes import weight
+    >>> distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    >>> weight(64, torch.device("cpu")).item()  # of one process all is as it was
+    1.0
+    >>> distributed.destroy_process_group()
     """
     return _members.size * samples / total(samples, device)
 
@@ -204,6 +269,12 @@ def gather(value: Any) -> list[Any]:
     ----------
     value
         This process's; anything that can be pickled.
+
+    Examples
+    --------
+    >>> from aebook.processes import gather
+    >>> gather("one")  # alone there is one value
+    ['one']
     """
     if _members.size == 1:
         return [value]
@@ -219,6 +290,12 @@ def broadcast(value: Any) -> Any:
     ----------
     value
         What this process would say; anything that can be pickled.
+
+    Examples
+    --------
+    >>> from aebook.processes import broadcast
+    >>> broadcast({"seed": 3})  # alone, one's own
+    {'seed': 3}
     """
     if _members.size == 1:
         return value
@@ -234,6 +311,14 @@ def same_buffers(module: nn.Module) -> None:
     ----------
     module
         Whose buffers are written over.
+
+    Examples
+    --------
+    >>> from aebook.processes import same_buffers
+    >>> module = torch.nn.BatchNorm1d(2)
+    >>> same_buffers(module)  # alone, nothing to do
+    >>> module.running_mean
+    tensor([0., 0.])
     """
     if _members.size > 1:
         for buffer in module.buffers():

@@ -62,6 +62,15 @@ class Encoder(nn.Module):
         Whether a second unit reads from the end.
     attention
         Whether each position has a code.
+
+    Examples
+    --------
+    >>> from aebook.recurrent import END, PADDING, Encoder
+    >>> x = torch.tensor([[2, 3, 4, END], [5, END, PADDING, PADDING]])
+    >>> Encoder(vocabulary=6, code=8)(x).shape
+    torch.Size([2, 8])
+    >>> Encoder(vocabulary=6, code=8, attention=True)(x).shape
+    torch.Size([2, 4, 8])
     """
 
     @checked
@@ -133,6 +142,14 @@ class Decoder(nn.Module):
     forget
         Probability that a symbol of the target is hidden in training, so that the code has to say
         it (Bowman et al. 2016).
+
+    Examples
+    --------
+    >>> from aebook.recurrent import END, PADDING, Decoder
+    >>> decoder, z = Decoder(vocabulary=6, code=8, length=10), torch.rand(2, 8)
+    >>> target = torch.tensor([[2, 3, 4, END], [5, END, PADDING, PADDING]])
+    >>> decoder(z, target).shape, decoder(z).shape  # logits; symbols that it writes
+    (torch.Size([2, 4, 6]), torch.Size([2, 10]))
     """
 
     #: An objective gives the target to it, for teacher forcing.

@@ -54,6 +54,13 @@ def sparse_linear(z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     -------
     Tensor
         (B, m), of the type of the weight.
+
+    Examples
+    --------
+    >>> from aebook.sparse import sparse_linear
+    >>> weight = torch.tensor([[1.0, 1.0], [2.0, 3.0], [5.0, 5.0]])
+    >>> sparse_linear(torch.tensor([[0.0, 10.0, 0.0]]), weight)
+    tensor([[20., 30.]])
     """
     if z.dim() != 2 or weight.dim() != 2 or z.shape[1] != len(weight):
         raise ValueError(
@@ -80,6 +87,14 @@ class SparseLinear(nn.Module):
         Units of the code, and outputs.
     bias
         Whether there is a bias.
+
+    Examples
+    --------
+    >>> from aebook.sparse import SparseLinear
+    >>> layer, z = SparseLinear(1000, 4), torch.zeros(5, 1000)
+    >>> z[:, 7] = 2.0
+    >>> torch.allclose(layer(z), 2 * layer.weight[7] + layer.bias)
+    True
     """
 
     @checked
@@ -114,6 +129,14 @@ class SparseTransposed(nn.Module):
     ----------
     tied
         The layer of a tied decoder in whose place this one stands.
+
+    Examples
+    --------
+    >>> from aebook.networks import Transposed
+    >>> from aebook.sparse import SparseTransposed
+    >>> tied, z = Transposed(torch.nn.Linear(4, 10), bias=True), torch.eye(10)
+    >>> torch.allclose(SparseTransposed(tied)(z), tied(z))
+    True
     """
 
     @checked
@@ -155,6 +178,14 @@ def sparse_decoder(decoder: Chain) -> Chain:
     -------
     Chain
         The same decoder.
+
+    Examples
+    --------
+    >>> from aebook.sparse import sparse_decoder
+    >>> decoder, z = aebook.networks.mlp((100, 8)), torch.eye(100)
+    >>> before = decoder(z)
+    >>> torch.allclose(sparse_decoder(decoder)(z), before)
+    True
     """
     first = _maps(decoder)[0]
     if parametrize.is_parametrized(first):
@@ -182,6 +213,13 @@ class UnitColumns(nn.Module):
     ----------
     along
         The dimension of the weight along which a column lies.
+
+    Examples
+    --------
+    >>> from aebook.sparse import UnitColumns
+    >>> UnitColumns(along=0)(torch.tensor([[3.0, 0.0], [4.0, 2.0]]))
+    tensor([[0.6000, 0.0000],
+            [0.8000, 1.0000]])
     """
 
     @checked
@@ -219,6 +257,13 @@ def unit_columns(decoder: Chain) -> Chain:
     -------
     Chain
         The same decoder.
+
+    Examples
+    --------
+    >>> from aebook.sparse import unit_columns
+    >>> decoder = unit_columns(aebook.networks.mlp((3, 8)))
+    >>> decoder[0].map.weight.norm(dim=0).detach().round(decimals=4)
+    tensor([1., 1., 1.])
     """
     maps = _maps(decoder)
     if any(isinstance(layer, Transposed | SparseTransposed) for layer in maps):

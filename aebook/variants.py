@@ -6,6 +6,10 @@ convolutional variational autoencoder is
 
 >>> parts = aebook.networks.convolutional((1, 28, 28), (16, 32), 10, posterior=True)
 >>> objective = aebook.variants.variational(parts, distance=aebook.distances.Gaussian())
+
+Seeds: weights are drawn from PyTorch's global generator when an objective is made. The same model
+comes again with ``torch.manual_seed(s)`` before it is made, and ``seed=`` in :func:`aebook.fit`
+for everything that is random in training.
 """
 
 from __future__ import annotations
@@ -143,6 +147,14 @@ def plain(
     ------
     ValueError
         If parts do not suit each other, or networks are given and arguments for others.
+
+    Examples
+    --------
+    >>> from aebook import variants
+    >>> objective = variants.plain((784, 256, 32))
+    >>> images = torch.rand(5, 784)
+    >>> objective.model.encode(images).shape, objective.model.reconstruct(images).shape
+    (torch.Size([5, 32]), torch.Size([5, 784]))
     """
     model = Autoencoder(*_networks(widths, activation, code, output, tied, bias))
     return Objective(model, corruption, distance, penalties)
@@ -173,6 +185,15 @@ def linear(
         Whether :math:`W_2 = W_1^\top`.
     corruption, distance, penalties
         As in :func:`plain`.
+
+    Examples
+    --------
+    >>> from aebook import variants
+    >>> x = torch.tensor([[-2.0, -4.0], [0.0, 0.0], [1.0, 2.0], [3.0, 6.0]])
+    >>> objective = variants.linear((2, 1)).double()
+    >>> history = aebook.lbfgs(objective, x)
+    >>> round(history.loss[-1], 6)  # points on a line have one dimension: nothing is lost
+    0.0
     """
     model = Autoencoder(*_networks(widths, None, None, None, tied, bias))
     return Objective(model, corruption, distance, penalties)
@@ -211,6 +232,13 @@ def k_sparse(
         Whether the decoder gathers the k active units' weights and leaves the others alone. The
         function is the same; from some thousands of code units on it is faster
         (:mod:`aebook.sparse`).
+
+    Examples
+    --------
+    >>> from aebook import variants
+    >>> objective = variants.k_sparse((20, 50), k=3)
+    >>> objective.model.encode(torch.rand(4, 20)).count_nonzero(1)
+    tensor([3, 3, 3, 3])
     """
     encoder, decoder = _networks(widths, activation, None, output, tied, bias)
     if not _given(widths) and whole("k", k) > widths[-1]:
@@ -259,6 +287,14 @@ def sparse(
         Of the encoder's layers, the code included, and of the decoder's hidden layers.
     output, tied, bias, corruption, distance, penalties
         As in :func:`plain`.
+
+    Examples
+    --------
+    >>> from aebook import variants
+    >>> objective = variants.sparse((20, 10), 0.1, target=0.05)
+    >>> loss = objective(torch.zeros(4, 20))  # ten activities of 1/2, far from 0.05
+    >>> round(loss.terms["sparsity"].item(), 2)
+    0.49
     """
     if target is None and kind == "kl":
         raise ValueError("got kind='kl' without a target, expected a target from 0 to 1")
@@ -306,6 +342,14 @@ def concrete(
         ``lambda: nn.Sequential(nn.LeakyReLU(0.2), nn.Dropout(0.1))``.
     output, bias, corruption, distance, penalties
         As in :func:`plain`.
+
+    Examples
+    --------
+    >>> from aebook import variants
+    >>> model = variants.concrete((6, 4, 2)).model.eval()
+    >>> x = torch.rand(5, 6)
+    >>> torch.equal(model.encode(x), x[:, model.encoder.selected])
+    True
     """
     if _given(widths):
         selector, decoder = widths
@@ -343,6 +387,14 @@ def denoising(
         same shape.
     activation, code, output, tied, bias, distance, penalties
         As in :func:`plain`.
+
+    Examples
+    --------
+    >>> from aebook import corruptions, variants
+    >>> objective = variants.denoising((784, 32), corruptions.masking(0.3))
+    >>> seen = objective.corrupted(torch.ones(10, 784))
+    >>> round(seen.mean().item(), 1)  # three in ten are hidden
+    0.7
     """
     model = Autoencoder(*_networks(widths, activation, code, output, tied, bias))
     return Objective(model, corruption, distance, penalties)
@@ -377,6 +429,16 @@ def variational(
     distance
         A negative log-likelihood: :func:`aebook.distances.bernoulli`, or a
         :class:`aebook.distances.Gaussian` with an ``output`` that suits the data.
+
+    Examples
+    --------
+    >>> from aebook import variants
+    >>> objective = variants.variational((784, 256, 8))
+    >>> loss = objective(torch.zeros(5, 784))
+    >>> round(loss.terms["kl"].item(), 6)  # at 0 the posterior is the prior
+    0.0
+    >>> round(loss.terms["distance"].item() / 784, 1)  # near log 2 a pixel before any training
+    0.7
     """
     if _given(widths):
         encoder, decoder = widths
@@ -422,6 +484,14 @@ def binary(
     distance
         As in :func:`plain`. For words, :func:`aebook.distances.categorical` with
         ``output=None``, and their shares as the target.
+
+    Examples
+    --------
+    >>> from aebook import variants
+    >>> model = variants.binary((20, 16, 8)).model.eval()
+    >>> codes = model.encode(torch.randn(50, 20))
+    >>> codes.shape, codes.unique()
+    (torch.Size([50, 8]), tensor([0., 1.]))
     """
     scale = partial(Standardised, widths[-1]) if centred and not _given(widths) else None
     encoder, decoder = _networks(widths, activation, scale, output, tied, bias)
@@ -460,6 +530,15 @@ def contractive(
         :func:`aebook.jacobian.contractive`.
     activation, code, output, tied, bias, corruption, distance, penalties
         As in :func:`plain`.
+
+    Examples
+    --------
+    >>> from aebook import variants
+    >>> objective = variants.contractive((20, 10), 1.0)
+    >>> weight = objective.model.encoder[0].map.weight
+    >>> norm = objective.per_sample(torch.zeros(1, 20))["contractive"]
+    >>> torch.allclose(norm, weight.square().sum() / 16)  # at 0 the sigmoid's slope is 1/4
+    True
     """
     model = Autoencoder(*_networks(widths, activation, code, output, tied, bias))
     own = {"contractive": (weight, contractive_penalty(kind))}

@@ -112,6 +112,30 @@ def test_parameters_have_a_section_that_names_each(name):
     assert set(takes(thing)) <= documented(inspect.getdoc(thing), "Parameters")
 
 
+#: What is offered without an example, and why.
+WITHOUT_EXAMPLE = {
+    "aebook.core.check_objective": "returns nothing",
+    "aebook.core.check_term": "returns nothing",
+    "aebook.core.check_weighable": "returns nothing",
+    "aebook.data.check_alone": "returns nothing",
+    "aebook.datasets.online_news": "its data do not ship",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, v in OFFERED.items() if n not in WITHOUT_EXAMPLE and not is_record(v)]
+)
+def test_everything_offered_ends_with_examples(name):
+    # tests/test_examples.py runs them
+    section = inspect.cleandoc(OFFERED[name].__doc__).rpartition("\nExamples\n--------\n")[2]
+    assert section.startswith(">>> ")
+    assert "\n---" not in section
+
+
+def test_what_has_no_example_is_offered():
+    assert OFFERED.keys() >= WITHOUT_EXAMPLE.keys()
+
+
 def test_the_package_is_typed():
     assert (importlib.resources.files("aebook") / "py.typed").is_file()
 

@@ -81,6 +81,12 @@ def windows(
     ------
     ValueError
         If the shrunk image is smaller than a window.
+
+    Examples
+    --------
+    >>> from aebook.applications.detection import windows
+    >>> windows(np.zeros((60, 80)), (25, 25), stride=5).shape
+    (8, 12, 25, 25)
     """
     check_arguments(stride=stride)
     small = _shrunk(image, scale)
@@ -120,6 +126,14 @@ def score_map(
     ValueError
         If the shrunk image is smaller than a window, or the scores are not one finite number a
         window.
+
+    Examples
+    --------
+    >>> from aebook.applications.detection import score_map
+    >>> image = np.eye(3)
+    >>> score_map(image, lambda windows: windows.sum((1, 2)), (2, 2))
+    array([[2., 1.],
+           [1., 2.]])
     """
     views = windows(image, size, scale=scale, stride=stride)
     rows = [
@@ -163,6 +177,14 @@ def detections(
     ------
     ValueError
         If the image is smaller than a window at every scale.
+
+    Examples
+    --------
+    >>> from aebook.applications.detection import detections
+    >>> image = np.zeros((20, 20))
+    >>> image[6:11, 8:13] = 1.0
+    >>> detections(image, lambda windows: windows.mean((1, 2)), (5, 5), limit=1)
+    [Window(top=6, left=8, bottom=11, right=13, score=1.0)]
     """
     check_arguments(limit=limit)
     number("shared", shared, least=0, most=1)
@@ -201,6 +223,12 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     ----------
     a, b
         Windows, or any (top, left, bottom, right).
+
+    Examples
+    --------
+    >>> from aebook.applications.detection import overlap
+    >>> overlap((0, 0, 4, 4), (0, 2, 4, 4))  # the right half of the first
+    0.5
     """
     if len(a) < 4 or len(b) < 4:
         raise ValueError(f"got windows {a} and {b}, expected (top, left, bottom, right) each")
@@ -232,6 +260,13 @@ def standardised(images: ArrayLike, *, floor: float = 0.02) -> NDArray[np.float6
     -------
     ndarray
         (N, h · w).
+
+    Examples
+    --------
+    >>> from aebook.applications.detection import standardised
+    >>> standardised([[0.0, 1.0], [0.2, 0.4]])  # neither brightness nor contrast is left
+    array([[-1.,  1.],
+           [-1.,  1.]])
     """
     x = as_array(images).astype(np.float64)
     if x.ndim < 2 or x.size == 0 or not np.isfinite(x).all():

@@ -88,6 +88,12 @@ def time_split(
     ------
     ValueError
         If a part would be empty.
+
+    Examples
+    --------
+    >>> from aebook.applications.popularity import time_split
+    >>> [part.tolist() for part in time_split([5, 1, 4, 2, 3], (0.6, 0.4))]
+    [[1, 3, 4], [2, 0]]
     """
     times, parted = _vector(times, "times"), np.asarray(shares, dtype=float)
     if parted.ndim != 1 or not (parted > 0).all() or abs(parted.sum() - 1) > 1e-9:
@@ -136,6 +142,12 @@ def running_median(
     -------
     ndarray
         (N,), in the order of ``values``; NaN where no post is old enough.
+
+    Examples
+    --------
+    >>> from aebook.applications.popularity import running_median
+    >>> running_median([1, 2, 6, 10], times=[0, 1, 2, 3], n=2)
+    array([nan, 1. , 1.5, 4. ])
     """
     values, times = _vector(values, "values"), _vector(times, "times")
     check_arguments(n=n)
@@ -195,6 +207,14 @@ def stacked_features(
     callable
         From features (M, m) to codes (M, widths[-1]), of the kind that the features come in and
         in double precision.
+
+    Examples
+    --------
+    >>> from aebook.applications.popularity import stacked_features
+    >>> x = np.random.default_rng(0).random((100, 6))
+    >>> encode = stacked_features(x, (4, 2), epochs=1, fine_tune=1)
+    >>> encode(x).shape
+    (100, 2)
     """
     raw = vectors(x).numpy()
     if len(raw) < 2:
@@ -266,6 +286,12 @@ def block_bootstrap(
     ValueError
         If an argument is not as described, or the metric has no value for the arrays themselves or
         for more than half of the samples.
+
+    Examples
+    --------
+    >>> from aebook.applications.popularity import block_bootstrap
+    >>> block_bootstrap(np.mean, np.ones(200))  # of what never varies
+    Interval(value=1.0, low=1.0, high=1.0)
     """
     values = [np.atleast_1d(as_array(array)) for array in arrays]
     check_arguments(block=block, samples=samples, seed=seed)

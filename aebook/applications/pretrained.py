@@ -47,6 +47,9 @@ SHIPPED: Mapping[str, str] = {
 def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> Autoencoder:
     """Load a trained model that ships with the package, in evaluation mode.
 
+    Weights are of the type that they are stored in. To save space that is one of two bytes or of
+    one for most, with which nothing can be computed: ``load(name).float()`` then.
+
     Parameters
     ----------
     name
@@ -60,6 +63,13 @@ def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> Autoencoder
         If there is no such model, or the parts do not fit it.
     OSError
         If the file is missing or is not the one that was shipped.
+
+    Examples
+    --------
+    >>> from aebook.applications import pretrained
+    >>> model = pretrained.load("restoration-photographs")
+    >>> model.reconstruct(torch.rand(1, 1, 40, 60)).shape
+    torch.Size([1, 1, 40, 60])
     """
     if name not in SHIPPED:
         raise ValueError(f"got {name!r}, expected one of {sorted(SHIPPED)}")

@@ -72,6 +72,14 @@ class RBM(nn.Module):
     ----------
     weight, visible_bias, hidden_bias
         W, (hidden, visible), at first normal with standard deviation 0.01; c and b, at first zero.
+
+    Examples
+    --------
+    >>> from aebook.boltzmann import RBM
+    >>> rbm = RBM(visible=6, hidden=2)
+    >>> history = rbm.fit(torch.rand(50, 6).round(), epochs=1)
+    >>> rbm.hidden_mean(torch.zeros(3, 6)).shape, rbm.free_energy(torch.zeros(3, 6)).shape
+    (torch.Size([3, 2]), torch.Size([3]))
     """
 
     visible_units: Units
@@ -319,6 +327,13 @@ def pretrain(
         Seed of the first weights and of the training.
     **options
         More for :meth:`RBM.fit`: ``steps``, ``persistent``, ``momentum``, ``batch_size`` and so on.
+
+    Examples
+    --------
+    >>> from aebook.boltzmann import pretrain
+    >>> stack = pretrain((6, 4, 2), torch.rand(50, 6).round(), epochs=1)
+    >>> [tuple(rbm.weight.shape) for rbm in stack]
+    [(4, 6), (2, 4)]
     """
     check_arguments(lr=lr, seed=seed)
     number("gaussian_lr", gaussian_lr)
@@ -357,6 +372,14 @@ def unroll(stack: Sequence[RBM]) -> Autoencoder:
     stack
         What :func:`pretrain` returned: each machine's hidden units are the next one's visible
         units, and only the two ends may be Gaussian.
+
+    Examples
+    --------
+    >>> from aebook.boltzmann import RBM, unroll
+    >>> model = unroll([RBM(6, 4), RBM(4, 2, hidden_units="gaussian")])
+    >>> x = torch.rand(5, 6)
+    >>> model.encode(x).shape, model.reconstruct(x).shape
+    (torch.Size([5, 2]), torch.Size([5, 6]))
     """
     if not stack:
         raise ValueError("got no machine, expected at least one")

@@ -26,9 +26,6 @@ ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".ti
 class ImageFolder(Dataset):
     """The images in a folder and in the folders below it, read one by one as they are needed.
 
-    >>> images = aebook.datasets.ImageFolder("photographs", size=64)
-    >>> history = aebook.fit(objective, images, epochs=10)
-
     Each is turned as its camera says, scaled so that its shorter side has ``size`` pixels, and cut
     to the square in its middle. There may be more of them than fit into memory. If they do fit,
     ``torch.stack(list(images))`` is faster from the second epoch on.
@@ -53,6 +50,13 @@ class ImageFolder(Dataset):
     ValueError
         If there is no such folder, or no image in it; when it is read, if a file is no image or
         one whose values are not as above.
+
+    Examples
+    --------
+    >>> images = aebook.datasets.ImageFolder("photographs", size=64)
+    >>> images[0].shape
+    torch.Size([3, 64, 64])
+    >>> history = aebook.fit(objective, images, epochs=10)
     """
 
     @checked

@@ -106,6 +106,7 @@ def nouns() -> Nouns:
     >>> words, topics, senses, names, parents = nouns()
     >>> trout = senses[words.index("trout")]
     >>> [(names[s], [names[p] for p in parents[s]]) for s in trout]
+    [('trout', ['fish']), ('trout', ['salmonid', 'food fish'])]
     """
     with np.load(io.BytesIO(read_shipped("nouns.npz")), allow_pickle=False) as arrays:
         words, names = (arrays[part].tobytes().decode().split("\n") for part in ("words", "names"))

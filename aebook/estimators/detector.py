@@ -95,6 +95,15 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         with ``novelty=False`` those of the samples of ``fit``.
     objective_, history_, scaler_, data_min_, data_max_, n_features_in_, feature_names_in_
         As in :class:`AutoencoderTransformer`.
+
+    Examples
+    --------
+    >>> from aebook.estimators import AutoencoderDetector
+    >>> from sklearn.datasets import load_wine
+    >>> wines = load_wine().data
+    >>> detector = AutoencoderDetector(2, epochs=1, random_state=0).fit(wines)
+    >>> detector.predict(10 * wines[:3])  # wines ten times as strong
+    array([-1, -1, -1])
     """
 
     def __init__(

@@ -45,6 +45,15 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         The :class:`aebook.hashing.SemanticHasher`. It sees scaled features.
     objective_, history_, scaler_, data_min_, data_max_, n_features_in_, feature_names_in_
         As in :class:`AutoencoderTransformer`.
+
+    Examples
+    --------
+    >>> from aebook.estimators import SemanticHashTransformer
+    >>> from sklearn.datasets import load_wine
+    >>> wines = load_wine().data
+    >>> hasher = SemanticHashTransformer(8, epochs=2, random_state=0).fit(wines)
+    >>> hasher.transform(wines).mean(0).tolist()  # each bit divides the 178 in half
+    [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
     """
 
     def __init__(

@@ -77,6 +77,15 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
     -----
     ConvergenceWarning
         If ``confidence_`` ends below 0.9.
+
+    Examples
+    --------
+    >>> from aebook.estimators import ConcreteFeatureSelector
+    >>> from sklearn.datasets import load_wine
+    >>> wines = load_wine().data
+    >>> selector = ConcreteFeatureSelector(3, epochs=2, random_state=0).fit(wines)
+    >>> selector.transform(wines).shape, int(selector.support_.sum())
+    ((178, 3), 3)
     """
 
     def __init__(

@@ -61,6 +61,13 @@ def describe(module: nn.Module) -> dict[str, Any]:
     ValueError
         If what :func:`build` would make of it is not the same, for instance because of a hook, of
         a setting that no argument gives, or of weights that two layers share.
+
+    Examples
+    --------
+    >>> from aebook.storage.architecture import describe
+    >>> description = describe(torch.nn.Linear(8, 2))
+    >>> description["kind"], description["arguments"]["in_features"]
+    ('torch.nn.Linear', 8)
     """
     node = _describe(module, "", {})
     custom = dict(_custom(node, ""))
@@ -88,6 +95,13 @@ def build(node: Any, parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
     ------
     ValueError
         If a kind is unknown, arguments do not suit it, or a part is missing or not asked for.
+
+    Examples
+    --------
+    >>> from aebook.storage.architecture import build, describe
+    >>> layer = build(describe(torch.nn.Linear(8, 2)))
+    >>> layer.weight.shape, layer.weight.device
+    (torch.Size([2, 8]), device(type='meta'))
     """
     parts = {} if parts is None else dict(parts)
     try:
@@ -120,7 +134,15 @@ def build(node: Any, parts: Mapping[str, nn.Module] | None = None) -> nn.Module:
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters and buffers to save, each once, by its name in ``module.state_dict()``."""
+    """The parameters and buffers to save, each once, by its name in ``module.state_dict()``.
+
+    Examples
+    --------
+    >>> from aebook.storage.architecture import tensors
+    >>> model = aebook.variants.plain((8, 2), tied=True).model
+    >>> {name: tuple(tensor.shape) for name, tensor in tensors(model).items()}
+    {'encoder.0.map.weight': (2, 8), 'encoder.0.map.bias': (2,), 'decoder.0.map.bias': (8,)}
+    """
     found: dict[str, Tensor] = {}
     seen = set()
     for name, value in module.state_dict(keep_vars=True).items():

@@ -59,6 +59,14 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
         back the same: a hook on a layer, for instance, is code.
     OSError
         If the file cannot be written. What was there before is untouched.
+
+    Examples
+    --------
+    >>> objective = aebook.variants.plain((8, 2))
+    >>> aebook.save(objective.model, "plain.safetensors")
+    >>> model, x = aebook.load("plain.safetensors"), torch.rand(5, 8)
+    >>> torch.equal(model.encode(x), objective.model.encode(x))
+    True
     """
     model = _unwrapped(model)
     description = architecture.describe(model)
@@ -113,6 +121,13 @@ def load(
         has, such as NaN; and if a part is of another class than the one that was saved.
     OSError
         If there is no such file, or it cannot be read.
+
+    Examples
+    --------
+    >>> aebook.save(aebook.variants.k_sparse((8, 20), k=3).model, "k_sparse.safetensors")
+    >>> model = aebook.load("k_sparse.safetensors")
+    >>> model.bottleneck, model.training
+    (TopK(k=3, by='value', alpha=1.0), False)
     """
     device = named(device)
     content = Path(path).read_bytes()

@@ -1,7 +1,4 @@
-"""Encoder and decoder as ONNX files, for programs that have no PyTorch. Needs ``aebook[onnx]``.
-
->>> aebook.storage.onnx.export(model, images[:100], "encoder.onnx", "decoder.onnx")
-"""
+"""Encoder and decoder as ONNX files, for programs that have no PyTorch. Needs ``aebook[onnx]``."""
 
 from __future__ import annotations
 
@@ -59,6 +56,15 @@ def export(
         bits have, may differ where a message lies on the step itself.
     ImportError
         If the extra is not installed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from aebook.storage import onnx
+    >>> model = aebook.variants.plain((8, 2)).model.eval()
+    >>> onnx.export(model, torch.rand(5, 8), "encoder.onnx", "decoder.onnx")
+    >>> sorted(path.name for path in Path().glob("*.onnx"))
+    ['decoder.onnx', 'encoder.onnx']
     """
     # onnxscript is what torch.onnx writes with
     onnx, onnxruntime, _ = (

@@ -80,6 +80,12 @@ def bin_centres(bits: int) -> Tensor:
     ----------
     bits
         b, from 1 to 16.
+
+    Examples
+    --------
+    >>> from aebook.theory.code_length import bin_centres
+    >>> bin_centres(1)  # the quartiles of the normal distribution
+    tensor([-0.6745,  0.6745], dtype=torch.float64)
     """
     bins = 2 ** whole("bits", bits, most=MOST_BITS)
     return torch.special.ndtri((torch.arange(bins, dtype=torch.float64) + 0.5) / bins)
@@ -95,6 +101,14 @@ def bin_probabilities(posterior: Posterior, bits: int) -> Tensor:
         Means and log-variances, (B, p) each.
     bits
         b, from 1 to 16.
+
+    Examples
+    --------
+    >>> from aebook.bottlenecks import Posterior
+    >>> from aebook.theory.code_length import bin_probabilities
+    >>> prior = Posterior(torch.zeros(1, 1), torch.zeros(1, 1))
+    >>> bin_probabilities(prior, 2)  # under the prior all bins are alike
+    tensor([[[0.2500, 0.2500, 0.2500, 0.2500]]], dtype=torch.float64)
     """
     bins = 2 ** whole("bits", bits, most=MOST_BITS)
     mean, log_variance = (part.double().unsqueeze(-1) for part in posterior)
@@ -130,6 +144,15 @@ def lengths(
     ------
     ValueError
         If the code has no posterior, or the distance is no likelihood of such messages.
+
+    Examples
+    --------
+    >>> from aebook.theory.code_length import lengths
+    >>> objective = aebook.variants.variational((6, 2))
+    >>> _ = torch.nn.init.zeros_(objective.model.decoder[0].map.weight)  # x' is 1/2
+    >>> found = lengths(objective, torch.zeros(1, 6), bits=8)
+    >>> round(found.message.item(), 6), found.code.item()  # six pixels; two units of eight bits
+    (6.0, 16.0)
     """
     if isinstance(objective.distance, Gaussian):
         raise ValueError(

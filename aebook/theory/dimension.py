@@ -52,6 +52,13 @@ def two_nn(x: Data) -> IntrinsicDimension:
     ----------
     x
         As in :func:`maximum_likelihood`.
+
+    Examples
+    --------
+    >>> from aebook.theory.dimension import two_nn
+    >>> x = torch.rand(500, 2) @ torch.randn(2, 10)  # a plane in ten dimensions
+    >>> round(two_nn(x).dimension)
+    2
     """
     return maximum_likelihood(x, 2)
 
@@ -87,6 +94,14 @@ def maximum_likelihood(x: Data, k: int = 10) -> IntrinsicDimension:
     ValueError
         If x or k is not as described, or if all points have their neighbours at one distance, as
         on a grid.
+
+    Examples
+    --------
+    >>> from aebook.theory.dimension import maximum_likelihood
+    >>> x = torch.rand(500, 2) @ torch.randn(2, 10)  # a plane in ten dimensions
+    >>> dimension, standard_error, samples = maximum_likelihood(x)
+    >>> round(dimension), samples
+    (2, 500)
     """
     check_arguments(k=k)
     x, k = _points(x), int(k)

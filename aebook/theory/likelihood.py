@@ -70,6 +70,14 @@ def elbo(objective: Objective, x: Data, samples: int = 1, *, seed: int = 0) -> A
     ------
     ValueError
         If the code has no posterior, or the distance is no likelihood of such messages.
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import elbo
+    >>> objective = aebook.variants.variational((4, 2))
+    >>> _ = torch.nn.init.zeros_(objective.model.decoder[0].map.weight)  # x' is 1/2
+    >>> elbo(objective, torch.zeros(1, 4))  # the posterior at 0 is the prior: -4 log 2
+    tensor([-2.7726])
     """
     messages, target = _with_target(objective, x)
     with posterior_of(objective, messages, samples, seed, target) as posterior:
@@ -102,6 +110,13 @@ def importance_weighted_bound(
     -------
     Tensor, ndarray or series
         One value a message, (B,), of the kind that the messages came in.
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import elbo, importance_weighted_bound
+    >>> objective, x = aebook.variants.variational((4, 2)), torch.ones(3, 4)
+    >>> bool((importance_weighted_bound(objective, x) > elbo(objective, x, samples=1000)).all())
+    True
     """
     chunk = whole("chunk", chunk)
     messages, target = _with_target(objective, x)
@@ -124,6 +139,15 @@ class ImportanceWeighted(nn.Module):
         corruption and other penalties (on the first code drawn) stay in force.
     samples
         K, 1 or more: codes drawn for each message in each step.
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import ImportanceWeighted
+    >>> objective = aebook.variants.variational((4, 2))
+    >>> _ = torch.nn.init.zeros_(objective.model.decoder[0].map.weight)  # x' is 1/2
+    >>> loss = ImportanceWeighted(objective, samples=5)(torch.zeros(3, 4))
+    >>> round(loss.total.item(), 4)  # 4 log 2
+    2.7726
     """
 
     @checked
@@ -187,6 +211,13 @@ def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None)
     -------
     Tensor
         (n, ...). Means, not messages: for binary images ``torch.bernoulli`` of them are messages.
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import sample
+    >>> objective = aebook.variants.variational((784, 256, 8))
+    >>> sample(objective.model.eval(), 3).shape
+    torch.Size([3, 784])
     """
     _check_bottleneck(model)
     shape = getattr(model.decoder, "shape", None)
@@ -219,6 +250,13 @@ def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Ten
     -------
     Tensor
         (B, steps, ...).
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import interpolate
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.Identity()).eval()
+    >>> interpolate(model, torch.zeros(1, 1), torch.ones(1, 1), steps=5).flatten()
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     if a.shape != b.shape:
         raise ValueError(
@@ -247,6 +285,15 @@ def active_units(model: Autoencoder, x: Data, threshold: float = 0.01) -> int:
         Messages, (N, ...), two or more, whatever :func:`aebook.fit` takes.
     threshold
         Smallest variance over the messages of a unit that counts; the prior's variance is 1.
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import active_units
+    >>> gaussian = aebook.bottlenecks.Gaussian()
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.Identity(), gaussian)
+    >>> x = torch.tensor([[1.0, 5.0, 0.0, 0.0], [-1.0, 5.0, 0.0, 0.0]])  # two means, two log σ²
+    >>> active_units(model, x)  # the second mean is always 5
+    1
     """
     _check_bottleneck(model)
     number("threshold", threshold, least=0)
@@ -270,6 +317,14 @@ def posterior_of(
         As in :func:`elbo`; what makes no sense together is refused here.
     target
         What has the likelihood, (B, ...); the default is ``x``.
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import posterior_of
+    >>> objective, x = aebook.variants.variational((4, 2)), torch.zeros(3, 4)
+    >>> with posterior_of(objective, x, samples=1, seed=0) as posterior:
+    ...     posterior.kl()  # at 0 it is the prior
+    tensor([0., 0., 0.])
     """
     target = x if target is None else target
     _check(objective, samples)
@@ -302,6 +357,14 @@ def draws(
         K.
     chunk
         How many codes are decoded at once; the noise does not depend on it.
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import draws, posterior_of
+    >>> objective, x = aebook.variants.variational((4, 2)), torch.ones(3, 4)
+    >>> with posterior_of(objective, x, samples=10, seed=0) as posterior:
+    ...     [(z.shape, d.shape) for z, d in draws(objective, posterior, x, samples=10, chunk=15)]
+    [(torch.Size([5, 3, 2]), torch.Size([5, 3])), (torch.Size([5, 3, 2]), torch.Size([5, 3]))]
     """
     at_once = max(1, chunk // max(1, len(x)))
     for done in range(0, int(samples), at_once):
@@ -321,6 +384,15 @@ def weighted_bound(
     ----------
     objective, posterior, x, samples, chunk
         As in :func:`draws`.
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import posterior_of, weighted_bound
+    >>> objective, x = aebook.variants.variational((4, 2)), torch.zeros(1, 4)
+    >>> _ = torch.nn.init.zeros_(objective.model.decoder[0].map.weight)  # x' is 1/2
+    >>> with posterior_of(objective, x, samples=10, seed=0) as posterior:
+    ...     weighted_bound(objective, posterior, x, samples=10, chunk=5)  # -4 log 2
+    tensor([-2.7726])
     """
     total = torch.full_like(posterior.kl(), -math.inf)
     for z, distance in draws(objective, posterior, x, samples, chunk):

@@ -72,6 +72,14 @@ def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
         Messages, (n, m), whatever :func:`aebook.fit` takes.
     p
         How many components to keep, from 1 to min(n, m); the default keeps all.
+
+    Examples
+    --------
+    >>> from aebook.theory.linear import principal_components
+    >>> x = torch.tensor([[3.0, 4.0], [-3.0, -4.0]])  # on a line
+    >>> pca = principal_components(x, 1)
+    >>> round(pca.variances.item(), 6), torch.allclose(pca.reconstruct(x), x)
+    (25.0, True)
     """
     x = vectors(x)
     p = min(x.shape) if p is None else whole("p", p, least=0)
@@ -104,6 +112,13 @@ def eckart_young(x: Data, p: int) -> float:
         Messages, (n, m), whatever :func:`aebook.fit` takes.
     p
         Code units, 0 or more.
+
+    Examples
+    --------
+    >>> from aebook.theory.linear import eckart_young
+    >>> x = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])  # variances 2 and 1/2
+    >>> [round(eckart_young(x, p), 6) for p in (0, 1, 2)]
+    [2.5, 0.5, 0.0]
     """
     p = whole("p", p, least=0)
     return float(principal_components(x).variances[p:].sum())
@@ -126,6 +141,12 @@ def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
     -------
     Tensor
         (min(p, q),) from 0 to π/2.
+
+    Examples
+    --------
+    >>> from aebook.theory.linear import principal_angles
+    >>> principal_angles([[1.0], [0.0]], [[1.0], [1.0]])  # π/4
+    tensor([0.7854], dtype=torch.float64)
     """
     a, b = _matrix(a, "first matrix"), _matrix(b, "second matrix")
     if len(a) != len(b):
@@ -164,6 +185,15 @@ def affine(network: nn.Module, width: int) -> tuple[Tensor, Tensor]:
     ------
     ValueError
         If the network is not affine.
+
+    Examples
+    --------
+    >>> from aebook.theory.linear import affine
+    >>> network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
+    >>> weight, offset = affine(network, 3)
+    >>> x = torch.rand(5, 3)
+    >>> torch.allclose(network(x), x @ weight.T.float() + offset.float(), atol=1e-6)
+    True
     """
     width = whole("width", width)
     kind = next((p for p in network.parameters()), torch.zeros(0))
@@ -212,6 +242,16 @@ def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor
     ValueError
         If a part is not affine, the matrices are not each other's transpose, or the singular
         values of the decoder are not what a penalty leaves: distinct and less than 1.
+
+    Examples
+    --------
+    >>> from aebook.theory.linear import recover_components
+    >>> component = torch.tensor([[0.6], [0.8]])
+    >>> encoder, decoder = torch.nn.Linear(2, 1), torch.nn.Linear(1, 2)
+    >>> encoder.weight.data, decoder.weight.data = 0.9 * component.T, 0.9 * component
+    >>> recover_components(aebook.Autoencoder(encoder, decoder)).abs()
+    tensor([[0.6000],
+            [0.8000]], dtype=torch.float64)
     """
     number("tolerance", tolerance, least=0)
     if not isinstance(model.bottleneck, nn.Identity):

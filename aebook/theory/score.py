@@ -56,6 +56,15 @@ def score(model: Autoencoder, x: Data, sigma: float) -> Any:
     -------
     Tensor, ndarray or table
         (B, ...), one over the unit of the messages, of the kind that these came in.
+
+    Examples
+    --------
+    >>> from aebook.theory.score import score
+    >>> halved = torch.nn.Linear(1, 1, bias=False)  # the best denoiser of N(0, 1) for σ = 1
+    >>> _ = torch.nn.init.constant_(halved.weight, 0.5)
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), halved).eval()
+    >>> score(model, torch.tensor([[2.0], [-4.0]]), sigma=1.0).flatten()  # that of N(0, 2), -x/2
+    tensor([-1.,  2.])
     """
     number("sigma", sigma)
 
@@ -85,6 +94,13 @@ class Mixture:
         :math:`s_k`, one number or (K,), 0 or more, in the unit of the message.
     weights
         :math:`w_k`, (K,), 0 or more; they are scaled to sum to 1. The default gives all the same.
+
+    Examples
+    --------
+    >>> from aebook.theory.score import Mixture
+    >>> normal, x = Mixture([[0.0]], scale=1.0), torch.tensor([[2.0]])
+    >>> normal.score(x), normal.denoise(x, sigma=1.0)  # -x, and half way to the mean
+    (tensor([[-2.]]), tensor([[1.]]))
     """
 
     @checked
@@ -215,6 +231,14 @@ def linear_denoiser(x: Data, sigma: float, p: int | None = None) -> LinearDenois
         Standard deviation of the noise, 0 or more, in the unit of the messages.
     p
         Code units; the default has no bottleneck.
+
+    Examples
+    --------
+    >>> from aebook.theory.score import linear_denoiser
+    >>> x = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])  # variances 2 and 1/2
+    >>> denoiser = linear_denoiser(x, sigma=0.5**0.5)
+    >>> denoiser.reconstruct(torch.tensor([[5.0, 5.0]])).round(decimals=4).tolist()  # 4/5 and 1/2
+    [[4.0, 2.5]]
     """
     number("sigma", sigma, least=0)
     mean, components, variances = principal_components(x, p)
@@ -244,6 +268,13 @@ def linear_denoising_loss(model: Autoencoder, x: Data, sigma: float) -> float:
     ------
     ValueError
         If the model is not affine.
+
+    Examples
+    --------
+    >>> from aebook.theory.score import linear_denoising_loss
+    >>> identity = aebook.Autoencoder(torch.nn.Identity(), torch.nn.Identity())
+    >>> round(linear_denoising_loss(identity, torch.rand(10, 3), sigma=0.5), 6)  # 3 σ²
+    0.75
     """
     number("sigma", sigma, least=0)
     clean = vectors(x)

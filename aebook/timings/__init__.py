@@ -49,6 +49,13 @@ def recorded(name: str) -> Record:
     ------
     ValueError
         If there is no record of that name.
+
+    Examples
+    --------
+    >>> from aebook.timings import recorded
+    >>> machine, options, rows = recorded("peers")
+    >>> "processor" in machine, "seconds" in rows[0]
+    (True, True)
     """
     files = resources.files(__name__)
     known = sorted(f.name[:-5] for f in files.iterdir() if f.name.endswith(".json"))

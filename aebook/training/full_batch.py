@@ -58,6 +58,15 @@ def lbfgs(
     -----
     UserWarning
         If the iterations ran out first, or targets lie where the decoder cannot go.
+
+    Examples
+    --------
+    >>> x = torch.randn(50, 3)
+    >>> objective = aebook.variants.linear((3, 2)).double()
+    >>> history = aebook.lbfgs(objective, x)
+    >>> least = aebook.theory.linear.eckart_young(x, 2)  # that of the principal components
+    >>> round(history.loss[-1] / least, 4)
+    1.0
     """
     check_objective(objective)
     check_arguments(iterations=iterations, tolerance=tolerance)

@@ -60,6 +60,14 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
     ------
     ValueError
         If encoder and decoder are not chains of as many layers, or a pair does not fit.
+
+    Examples
+    --------
+    >>> from aebook.training import layerwise
+    >>> objective = aebook.variants.plain((8, 4, 2), code=torch.nn.ReLU)
+    >>> histories = layerwise(objective, torch.rand(50, 8), epochs=2, seed=0)
+    >>> [len(history) for history in histories]  # one for each pair of layers
+    [2, 2]
     """
     if "checkpoint" in options:
         raise ValueError("got a checkpoint, expected none: each pair is a run of its own")

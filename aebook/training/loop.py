@@ -68,11 +68,11 @@ def fit(
 ) -> History:
     r"""Minimise an objective: :math:`\min_{θ,φ} E_x E_T[d(x, x')] + Σ_i λ_i Ω_i`.
 
-    Afterwards the objective is in evaluation mode and back on the device that it came from. The
-    same call with the same seed gives the same weights on the same machine, in any thread, and
-    PyTorch's global random state is left as it was. Runs in several threads take turns, since that
-    state is the whole process's: what a thread draws from it outside of this package while another
-    trains would disturb both.
+    Afterwards the objective is in evaluation mode and back on the device that it came from. From
+    the same first weights the same seed gives the same weights on the same machine, in any thread,
+    and PyTorch's global random state is left as it was. Runs in several threads take turns, since
+    that state is the whole process's: what a thread draws from it outside of this package while
+    another trains would disturb both.
 
     Parts that stand in evaluation mode and of which no parameter is trained stay in that mode: the
     running statistics and the dropout of a frozen encoder rest.
@@ -144,6 +144,8 @@ def fit(
         Where to train; the default is a GPU (cuda, mps) if there is one, else the CPU.
     seed
         Seed of everything random in training: order of the samples, noise, dropout.
+        The first weights are not among it: they were drawn when the model was made, from PyTorch's
+        global generator, so call ``torch.manual_seed(s)`` before that.
     checkpoint
         A file, replaced after each epoch. If it exists the run goes on from there and ends with
         the same weights, to the bit, as one that was never interrupted (unless a ``DataLoader``
@@ -194,6 +196,15 @@ def fit(
     tables and for the KL and contractive penalties; the concrete selector wants it always, and
     stays a third behind without. A checkpointed run that may be made longer later needs
     ``schedule=constant``.
+
+    Examples
+    --------
+    >>> x = torch.rand(100, 4)
+    >>> _ = torch.manual_seed(0)  # the weights that it starts from
+    >>> objective = aebook.variants.plain((4, 2))
+    >>> history = aebook.fit(objective, x, epochs=3, seed=0)
+    >>> len(history), history.loss[-1] < history.loss[0]
+    (3, True)
     """
     check_arguments(epochs=epochs, lr=lr, clip=clip, patience=patience, seed=seed)
     check_arguments(precision=precision)
@@ -373,6 +384,13 @@ def evaluate(
     -------
     dict
         ``"loss"`` and one entry a term.
+
+    Examples
+    --------
+    >>> model = aebook.Autoencoder(torch.nn.Identity(), torch.nn.ReLU())
+    >>> objective = aebook.Objective(model)
+    >>> aebook.evaluate(objective, torch.tensor([[3.0, -1.0], [2.0, -3.0]]))  # 1 and 9 are lost
+    {'loss': 5.0, 'distance': 5.0}
     """
     check_objective(objective)
     check_arguments(seed=seed)

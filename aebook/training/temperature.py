@@ -41,6 +41,12 @@ def temperature_at(t: float, start: float = 10.0, end: float = 0.01) -> float:
         Fraction of training done, from 0 to 1; step b of B is t = b / B.
     start, end
         :math:`τ_0` and :math:`τ_1`, above 0. The defaults are those of the paper.
+
+    Examples
+    --------
+    >>> from aebook.training import temperature_at
+    >>> [round(temperature_at(t, start=100.0, end=1.0), 6) for t in (0.0, 0.5, 1.0)]
+    [100.0, 10.0, 1.0]
     """
     number("t", t, least=0, most=1)
     return _temperature(t, number("start", start), number("end", end))
@@ -59,6 +65,14 @@ def annealing(start: float = 10.0, end: float = 0.01) -> Callable[[nn.Module, fl
     -------
     callable
         ``(objective, t)``; sets the temperature of every selector in the objective.
+
+    Examples
+    --------
+    >>> from aebook.training import annealing
+    >>> objective = aebook.variants.concrete((6, 2))
+    >>> annealing(start=100.0, end=1.0)(objective, 0.5)
+    >>> round(objective.model.encoder.temperature.item(), 4)
+    10.0
     """
     return partial(_anneal, start=number("start", start), end=number("end", end))
 
@@ -106,6 +120,15 @@ def fit_until_converged(
     -----
     RuntimeWarning
         If the last attempt was not confident enough either.
+
+    Examples
+    --------
+    >>> from aebook.training import fit_until_converged
+    >>> objective = aebook.variants.concrete((6, 2))
+    >>> x = torch.rand(50, 6)
+    >>> histories = fit_until_converged(objective, x, epochs=2, confidence=0.1)
+    >>> len(histories), objective.model.encoder.confidence > 0.1  # one attempt was enough
+    (1, True)
     """
     check_arguments(epochs=epochs, attempts=attempts)
     if not 0 < confidence < 1:

@@ -64,6 +64,12 @@ def soft_threshold(s: Tensor, weight: float) -> Tensor:
         Any shape.
     weight
         λ, 0 or more, in the unit of ``s``.
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import soft_threshold
+    >>> soft_threshold(torch.tensor([-3.0, 0.5, 2.0]), 1.0)
+    tensor([-2.,  0.,  1.])
     """
     number("weight", weight, least=0)
     _check_finite(s)
@@ -88,6 +94,14 @@ def group_soft_threshold(
     by
         ``"row"``: a group is a message, all its entries together. ``"column"``: a group is one
         entry of all messages.
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import group_soft_threshold
+    >>> s = torch.tensor([[3.0, 4.0], [0.3, 0.4]])  # of length 5 and 1/2
+    >>> group_soft_threshold(s, 1.0)
+    tensor([[2.4000, 3.2000],
+            [0.0000, 0.0000]])
     """
     number("weight", weight, least=0)
     _check_finite(s)
@@ -140,6 +154,14 @@ def decompose(
     -------
     Decomposition
         L, S and the history.
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import decompose
+    >>> x, objective = torch.rand(20, 4), aebook.variants.plain((4, 2))
+    >>> parts = decompose(objective, x, weight=0.5, rounds=2)
+    >>> torch.allclose(parts.L + parts.S, x)
+    True
     """
     check_arguments(rounds=rounds)
     number("weight", weight, least=0)

@@ -84,6 +84,13 @@ def reconstruction_error(objective: Objective, x: Data, *, chunk: int = 2048) ->
     ValueError
         If a message is not finite or of the wrong shape, or the distance does not give one value
         a message.
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import reconstruction_error
+    >>> objective = aebook.Objective(aebook.Autoencoder(torch.nn.Identity(), torch.nn.ReLU()))
+    >>> reconstruction_error(objective, torch.tensor([[1.0, 2.0], [-3.0, 4.0]]))
+    tensor([0., 9.])
     """
 
     def score(piece: Tensor, target: Tensor) -> Tensor:
@@ -128,6 +135,14 @@ def reconstruction_probability(
     ------
     ValueError
         If the code has no posterior, or the distance is no likelihood of such messages.
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import reconstruction_probability
+    >>> objective = aebook.variants.variational((4, 2))
+    >>> _ = torch.nn.init.zeros_(objective.model.decoder[0].map.weight)  # x' is 1/2
+    >>> reconstruction_probability(objective, torch.ones(1, 4))  # 4 log 2, for any code
+    tensor([2.7726])
     """
 
     def score(target: Tensor, q: Posterior) -> Tensor:
@@ -142,7 +157,7 @@ def negative_elbo(
 ) -> Any:
     r"""The bound :math:`E_{q(z|x)}[-\log p(x|z)] + D_{KL}(q(z|x) \| p(z))` on -log p(x), in nats.
 
-    For each message by itself it is ``-aebook.variational.elbo(objective, x[n : n + 1], ...)``.
+    For each message by itself it is :func:`aebook.theory.likelihood.elbo` with the sign turned.
 
     Parameters
     ----------
@@ -153,6 +168,14 @@ def negative_elbo(
     -------
     Tensor, ndarray or series
         One value a message, (N,).
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import negative_elbo
+    >>> objective = aebook.variants.variational((4, 2))
+    >>> _ = torch.nn.init.zeros_(objective.model.decoder[0].map.weight)  # x' is 1/2
+    >>> negative_elbo(objective, torch.zeros(1, 4))  # the posterior at 0 is the prior: 4 log 2
+    tensor([2.7726])
     """
 
     def score(target: Tensor, q: Posterior) -> Tensor:
@@ -181,6 +204,14 @@ def negative_log_likelihood(
     -------
     Tensor, ndarray or series
         One value a message, (N,).
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import negative_log_likelihood
+    >>> objective = aebook.variants.variational((4, 2))
+    >>> _ = torch.nn.init.zeros_(objective.model.decoder[0].map.weight)  # x' is 1/2
+    >>> negative_log_likelihood(objective, torch.zeros(1, 4))  # 4 log 2
+    tensor([2.7726])
     """
 
     def score(target: Tensor, q: Posterior) -> Tensor:
@@ -231,6 +262,15 @@ def likelihood_regret(
     ------
     FloatingPointError
         If a posterior leaves the finite numbers: the rate is too high.
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import likelihood_regret
+    >>> objective = aebook.variants.variational((4, 2))
+    >>> _ = torch.nn.init.zeros_(objective.model.decoder[0].map.weight)  # no code helps
+    >>> regret = likelihood_regret(objective, torch.zeros(1, 4), steps=10)
+    >>> round(regret.item(), 3)  # and the posterior at 0 is the prior, which nothing beats
+    0.0
     """
     check_arguments(steps=steps, lr=lr)
 
@@ -283,6 +323,16 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
     -------
     Tensor, ndarray or series
         One value a message, (N,), 0 or more.
+
+    Examples
+    --------
+    >>> from aebook.applications.anomaly import mahalanobis
+    >>> model = aebook.Autoencoder(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    >>> _ = torch.nn.init.eye_(model.encoder.weight)  # codes are messages, but for a shift
+    >>> ordinary = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> unusual = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    >>> mahalanobis(aebook.Objective(model), unusual, ordinary).round(decimals=4).tolist()
+    [0.0, 5.0]
     """
 
     def codes(messages: Data) -> np.ndarray:

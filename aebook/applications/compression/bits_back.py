@@ -92,6 +92,14 @@ def encode(objective: Objective, x: Data, *, bits: int = 10) -> bytes:
         Without constriction: ``pip install "aebook[compression]"``.
     ValueError
         If the model is no such autoencoder, or the messages have other values.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import bits_back
+    >>> objective, x = aebook.variants.variational((6, 2)), torch.ones(100, 6)
+    >>> data = bits_back.encode(objective, x)
+    >>> type(data).__name__, torch.equal(bits_back.decode(objective, data), x)
+    ('bytes', True)
     """
     bits = whole("bits", bits, most=MOST_BITS)
     sender = _Coder(objective, bits)
@@ -129,6 +137,13 @@ def decode(objective: Objective, data: bytes | bytearray | memoryview) -> Tensor
     ValueError
         If the bytes are truncated, altered, of another program, of another model, or of a machine
         that rounds in another way.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import bits_back
+    >>> objective, x = aebook.variants.variational((6, 2)), torch.rand(10, 6).round()
+    >>> torch.equal(bits_back.decode(objective, bits_back.encode(objective, x)), x)
+    True
     """
     fingerprint, digest, bits, units, count, words = _opened(data)
     receiver = _Coder(objective, bits)

@@ -66,6 +66,14 @@ class Codec:
     ------
     ImportError
         Without constriction: ``pip install "aebook[compression]"``.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import Codec, transform_coder
+    >>> codec = Codec(transform_coder(25 / 255, hidden=8).model)
+    >>> image = np.zeros((20, 30, 3), np.uint8)
+    >>> codec.decompress(codec.compress(image)).shape
+    (20, 30, 3)
     """
 
     @checked
@@ -220,6 +228,13 @@ def tables(prior: Quantiser) -> tuple[NDArray[np.int64], list[NDArray[np.uint32]
         For each channel the number for which the first entry stands, (C,).
     counts : list of arrays
         For each channel its table.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import Quantiser, tables
+    >>> lowest, counts = tables(Quantiser(channels=2))
+    >>> lowest.shape, len(counts)
+    ((2,), 2)
     """
     prior = copy.deepcopy(prior).double().cpu()
     grid = torch.arange(-1024, 1025).double()

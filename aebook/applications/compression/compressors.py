@@ -31,6 +31,12 @@ def trained(step: int = 48) -> Autoencoder:
     ----------
     step
         One of :data:`STEPS`.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import compressors
+    >>> compressors.trained(48).reconstruct(torch.rand(1, 3, 32, 32)).shape
+    torch.Size([1, 3, 32, 32])
     """
     # in the file its weights are half as long
     return pretrained.load(f"compression-{_checked(step)}").float()
@@ -46,6 +52,12 @@ def cosine(step: int = 48) -> Autoencoder:
     ----------
     step
         One of :data:`STEPS`.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import compressors
+    >>> compressors.cosine(48).encode(torch.rand(1, 3, 32, 32)).shape  # 3 · 64 · 4 numbers a square
+    torch.Size([1, 768, 2, 2])
     """
     fixed = transform_coder(_checked(step) / 255, hidden=1, kept=(64, 64)).model
     priors = pretrained.load(f"compression-cosine-{step}").bottleneck

@@ -51,6 +51,12 @@ def bits_per_pixel(data: bytes, image: NDArray[Any]) -> float:
         The file.
     image
         What it stands for, (H, W) or (H, W, C): channels are not counted, only places.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression.rate_distortion import bits_per_pixel
+    >>> bits_per_pixel(bytes(100), np.zeros((20, 10, 3)))  # 800 bits for 200 pixels
+    4.0
     """
     check_image("image", image.shape)
     height, width = image.shape[:2]
@@ -74,6 +80,14 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
     tuple of callables
         Images are uint8, (H, W), (H, W, 3) or, with alpha last and if the format has a place for
         it, (H, W, 4). What the format cannot hold is refused with a ValueError.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression.rate_distortion import pillow
+    >>> compress, decompress = pillow("PNG")
+    >>> image = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    >>> np.array_equal(decompress(compress(image)), image)  # PNG loses nothing
+    True
     """
     from PIL import Image
 
@@ -120,6 +134,14 @@ def curve(image: NDArray[np.uint8], codecs: list[Any]) -> Curve:
     codecs
         Pairs of functions as :func:`pillow` makes them, or objects with methods ``compress`` and
         ``decompress`` such as :class:`aebook.applications.compression.bitstream.Codec`.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression.rate_distortion import curve, pillow
+    >>> image = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
+    >>> rate, quality = curve(image, [pillow("JPEG", quality=q) for q in (90, 50, 10)])
+    >>> (np.diff(rate) > 0).tolist(), (np.diff(quality) > 0).tolist()  # both rise
+    ([True, True], [True, True])
     """
     if _picture(image).dtype != np.uint8 or image.shape[2:] not in ((), (3,)):
         raise ValueError(
@@ -146,6 +168,13 @@ def pareto(*curves: Curve) -> Curve:
     ----------
     *curves
         One curve or more, for instance of one format with different options.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression.rate_distortion import Curve, pareto
+    >>> rate, quality = np.array([1.0, 2.0, 3.0]), np.array([30.0, 29.0, 35.0])
+    >>> pareto(Curve(rate, quality)).rate.tolist()  # two bits bought less than one
+    [1.0, 3.0]
     """
     points = sorted((r, -q) for each in curves for r, q in zip(*each, strict=True))
     kept: list[tuple[float, float]] = []
@@ -173,6 +202,14 @@ def bd_rate(anchor: Curve, test: Curve, method: Method = "pchip") -> float:
     -------
     float
         -20 means: the test needs a fifth less. Over the qualities that both have.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression.rate_distortion import bd_rate
+    >>> quality = np.array([30.0, 33.0, 36.0, 39.0])
+    >>> rate = np.array([0.5, 1.0, 1.5, 2.0])
+    >>> round(bd_rate((rate, quality), (2 * rate, quality)), 6)  # twice as many bits
+    100.0
     """
     (r1, q1), (r2, q2) = _ordered(anchor, "anchor"), _ordered(test, "test")
     mean = _mean_difference(q1, np.log(r1), q2, np.log(r2), method, "qualities")
@@ -187,6 +224,14 @@ def bd_psnr(anchor: Curve, test: Curve, method: Method = "pchip") -> float:
     ----------
     anchor, test, method
         As in :func:`bd_rate`.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression.rate_distortion import bd_psnr
+    >>> quality = np.array([30.0, 33.0, 36.0, 39.0])
+    >>> rate = np.array([0.5, 1.0, 1.5, 2.0])
+    >>> round(bd_psnr((rate, quality), (rate, quality + 1)), 6)
+    1.0
     """
     (r1, q1), (r2, q2) = _ordered(anchor, "anchor"), _ordered(test, "test")
     return _mean_difference(np.log(r1), q1, np.log(r2), q2, method, "rates")

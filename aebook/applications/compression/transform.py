@@ -80,6 +80,14 @@ class Quantiser(nn.Module):
         the noise is used for the price alone (Minnen & Singh 2020). ``"noise"``: both get the
         noise, as in 2017. While the encoder is frozen there is nothing to stand in for, and
         ``"mixed"`` prices z itself.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import Quantiser
+    >>> quantiser = Quantiser(channels=2).eval()
+    >>> z = quantiser(5 * torch.randn(1, 2, 3, 3))
+    >>> torch.equal(z, z.round()), quantiser.bits(z).shape
+    (True, torch.Size([1]))
     """
 
     @checked
@@ -150,6 +158,15 @@ def rate(seen: Pass) -> Tensor:
     r"""The length of the code in bits, :math:`-\sum_j \log_2 p(z_j)`, (B,).
 
     It needs the prior of a :class:`Quantiser`, and an objective refuses it without one.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import rate, transform_coder
+    >>> model = transform_coder(step=0.1, hidden=8).model.eval()
+    >>> objective = aebook.Objective(model, penalties={"rate": (1.0, rate)}).eval()
+    >>> x = torch.rand(1, 3, 32, 32)
+    >>> torch.allclose(objective.per_sample(x)["rate"], model.bottleneck.bits(model.encode(x)))
+    True
     """
     quantiser, h = seen.model.bottleneck, seen.activations[-1]
     if quantiser.training and quantiser.kind == "mixed" and h.requires_grad:
@@ -180,6 +197,12 @@ def slope(step: float) -> float:
     ----------
     step
         Δ, in the unit of the message.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import slope
+    >>> round(slope(1.0), 4), round(slope(2.0) / slope(1.0), 4)  # (ln 2) / 6; twice the step
+    (0.1155, 4.0)
     """
     return math.log(2) / 6 * number("step", step) ** 2
 
@@ -201,6 +224,12 @@ class Analysis(nn.Module):
     kept
         Coefficients kept of the 64 of brightness and of each of the two differences of colour:
         the lowest frequencies, in squares.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import Analysis
+    >>> Analysis(hidden=8)(torch.rand(1, 3, 32, 48)).shape  # 4 (64 + 16 + 16) numbers a square
+    torch.Size([1, 384, 2, 3])
     """
 
     step: Tensor
@@ -256,6 +285,14 @@ class Synthesis(nn.Module):
     ----------
     step, hidden, kept
         As in :class:`Analysis`.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import Analysis, Synthesis
+    >>> analysis, synthesis = (part(hidden=8, kept=(64, 64)) for part in (Analysis, Synthesis))
+    >>> x = torch.rand(1, 3, 32, 32)
+    >>> torch.allclose(synthesis(analysis(x)), x, atol=1e-4)  # its inverse where all is kept
+    True
     """
 
     step: Tensor
@@ -312,6 +349,14 @@ def transform_coder(
         (N, 3, H, W) in [0, 1]: the priors start with the moments of their codes.
     hidden, kept
         As in :class:`Analysis`.
+
+    Examples
+    --------
+    >>> from aebook.applications.compression import transform_coder
+    >>> photographs = torch.rand(2, 3, 32, 32)
+    >>> objective = transform_coder(25 / 255, photographs, hidden=8)
+    >>> list(objective(photographs).terms)
+    ['distance', 'rate']
     """
     encoder = Analysis(step, hidden, kept)
     quantiser = Quantiser(encoder.levels.out_channels)

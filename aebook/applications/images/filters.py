@@ -47,6 +47,13 @@ def as_image(image: ArrayLike, name: str = "image") -> Image:
         An array, a tensor or a list.
     name
         What it is called in the message of the error.
+
+    Examples
+    --------
+    >>> from aebook.applications.images.filters import as_image
+    >>> image = as_image(torch.zeros(4, 6))
+    >>> image.shape, image.dtype
+    ((4, 6), dtype('float64'))
     """
     values = as_array(image)
     check_image(name, values.shape)
@@ -70,6 +77,14 @@ def gaussian(noisy: ArrayLike, width: float) -> Image:
         One image.
     width
         w in pixels, above 0.
+
+    Examples
+    --------
+    >>> from aebook.applications.images.filters import gaussian
+    >>> image = np.zeros((21, 21))
+    >>> image[10, 10] = 1.0
+    >>> gaussian(image, width=1.0)[10, 8:13].round(2).tolist()
+    [0.02, 0.1, 0.16, 0.1, 0.02]
     """
     image = as_image(noisy)
     spread = (number("width", width),) * 2 + (0.0,) * (image.ndim - 2)
@@ -86,6 +101,14 @@ def median(noisy: ArrayLike, size: int) -> Image:
         One image; a channel is filtered by itself.
     size
         Side of the square in pixels, an odd number.
+
+    Examples
+    --------
+    >>> from aebook.applications.images.filters import median
+    >>> image = np.zeros((5, 5))
+    >>> image[2, 2] = 1.0
+    >>> float(median(image, 3).max())  # a single speck is gone
+    0.0
     """
     image = as_image(noisy)
     return ndimage.median_filter(image, _square(image, size))
@@ -103,6 +126,15 @@ def switching_median(noisy: ArrayLike, size: int) -> Image:
     ----------
     noisy, size
         As for :func:`median`.
+
+    Examples
+    --------
+    >>> from aebook.applications.images.filters import switching_median
+    >>> image = np.linspace(0.1, 0.9, 25).reshape(5, 5)
+    >>> damaged = image.copy()
+    >>> damaged[2, 2] = 1.0
+    >>> np.allclose(switching_median(damaged, 3), image)  # only that pixel, and that rightly
+    True
     """
     image = as_image(noisy)
     square = _square(image, size)
@@ -134,6 +166,13 @@ def wavelet(noisy: ArrayLike, sigma: float) -> Image:
         One image.
     sigma
         Standard deviation of the noise, above 0.
+
+    Examples
+    --------
+    >>> from aebook.applications.images.filters import wavelet
+    >>> noisy = 0.5 + 0.1 * np.random.default_rng(0).standard_normal((32, 32))
+    >>> bool(wavelet(noisy, 0.1).std() < noisy.std() / 2)
+    True
     """
     image, restoration = as_image(noisy), _skimage()
     need("pywt", "PyWavelets", "restoration")
@@ -159,6 +198,13 @@ def total_variation(noisy: ArrayLike, weight: float) -> Image:
         One image, y.
     weight
         w, above 0, in the unit of the image.
+
+    Examples
+    --------
+    >>> from aebook.applications.images.filters import total_variation
+    >>> noisy = 0.5 + 0.1 * np.random.default_rng(0).standard_normal((32, 32))
+    >>> bool(total_variation(noisy, 0.2).std() < noisy.std() / 2)
+    True
     """
     image, restoration = as_image(noisy), _skimage()
     axis = -1 if image.ndim == 3 else None
@@ -181,6 +227,13 @@ def non_local_means(noisy: ArrayLike, sigma: float) -> Image:
         One image.
     sigma
         Standard deviation of the noise, above 0.
+
+    Examples
+    --------
+    >>> from aebook.applications.images.filters import non_local_means
+    >>> noisy = 0.5 + 0.1 * np.random.default_rng(0).standard_normal((32, 32))
+    >>> bool(non_local_means(noisy, 0.1).std() < noisy.std() / 2)
+    True
     """
     image, restoration = as_image(noisy), _skimage()
     sigma = number("sigma", sigma)
@@ -205,6 +258,13 @@ def bm3d(noisy: ArrayLike, sigma: float) -> Image:
         chroma, as in the paper.
     sigma
         Standard deviation of the noise, above 0.
+
+    Examples
+    --------
+    >>> from aebook.applications.images.filters import bm3d
+    >>> noisy = 0.5 + 0.1 * np.random.default_rng(0).standard_normal((32, 32))
+    >>> bool(bm3d(noisy, 0.1).std() < noisy.std() / 2)
+    True
     """
     image, library = as_image(noisy), need("bm3d", "bm3d", "bm3d")
     # on a single patch the library ends the process

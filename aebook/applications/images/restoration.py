@@ -57,6 +57,13 @@ def denoiser(channels: int = 1, width: int = 16, depth: int = 4) -> Autoencoder:
     depth
         Convolutions of the encoder, and of the decoder. A pixel is restored from the square of
         4 · depth + 1 pixels around it.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import denoiser
+    >>> model, x = denoiser(), torch.rand(1, 1, 20, 30)
+    >>> torch.allclose(model.reconstruct(x), x, atol=1e-6)  # before training the identity
+    True
     """
     layers, half = passing_on(channels, width, depth), 2 * depth
     return Autoencoder(nn.Sequential(*layers[:half]), nn.Sequential(*layers[half:]))
@@ -72,6 +79,14 @@ def passing_on(channels: int, width: int, depth: int, factor: int = 1) -> list[n
         As there.
     factor
         r, 1 or more: the last convolution has r² channels for each of the image's.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import passing_on
+    >>> network = torch.nn.Sequential(*passing_on(1, width=4, depth=2))
+    >>> x = torch.rand(1, 1, 5, 5)
+    >>> torch.allclose(network(x), x, atol=1e-6)
+    True
     """
     check_arguments(channels=channels, width=width, depth=depth, factor=factor)
     if width < channels:
@@ -105,6 +120,14 @@ def random_level(
         ``lambda p: salt_and_pepper(p, 0, 1)``.
     low, high
         The range of levels.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import random_level
+    >>> noise = random_level(aebook.corruptions.gaussian, 0.1, 0.5)
+    >>> deviations = noise(torch.zeros(100, 784)).std(1)
+    >>> bool(deviations.min() > 0.05), bool(deviations.max() < 0.6), bool(deviations.std() > 0.05)
+    (True, True, True)
     """
     if not low <= high:
         raise ValueError(f"got low={low} and high={high}, expected low <= high")
@@ -140,6 +163,13 @@ def cut(images: Sequence[ArrayLike], count: int, size: int, *, seed: int = 0) ->
     -------
     Tensor
         (count, C, size, size) in single precision, C = 1 for grey images.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import cut
+    >>> photographs = [np.zeros((40, 60, 3)), np.ones((50, 30, 3))]
+    >>> cut(photographs, count=10, size=16).shape
+    torch.Size([10, 3, 16, 16])
     """
     check_arguments(count=count, size=size, seed=seed)
     arrays = [as_image(image, f"image {n}") for n, image in enumerate(images)]
@@ -196,6 +226,13 @@ def by_patches(
     -------
     ndarray
         (r H, r W) or (r H, r W, C), single precision.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import by_patches
+    >>> image = np.random.default_rng(0).random((100, 70))
+    >>> np.allclose(by_patches(lambda patches: patches, image), image, atol=1e-6)  # no seams
+    True
     """
     check_arguments(size=size, chunk=chunk)
     overlap = whole("overlap", overlap, least=0, most=size - 1)
@@ -256,6 +293,13 @@ def ssim(restored: ArrayLike, clean: ArrayLike) -> float:
     -------
     float
         At most 1, which means equal.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import ssim
+    >>> image = np.random.default_rng(0).random((32, 32))
+    >>> round(ssim(image, image), 6), ssim(image / 2, image) < 1
+    (1.0, True)
     """
     a, b = _pair(restored, clean)
     if min(a.shape[:2]) < 11:
@@ -294,6 +338,14 @@ def tune(
         The same number of images. Not those on which the method will be judged.
     score
         Takes a restored and a clean image; higher is better. The mean over the images counts.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import filters, tune
+    >>> clean = np.full((16, 16), 0.5)
+    >>> noisy = clean + 0.1 * np.random.default_rng(0).standard_normal((16, 16))
+    >>> tune(filters.median, (1, 3, 5), [noisy], [clean])  # a flat image: the widest is best
+    5
     """
     strengths = list(grid)
     if not strengths or not len(noisy) or len(noisy) != len(clean):

@@ -44,6 +44,13 @@ def downsample(x: ArrayLike, factor: int = 2) -> Tensor:
         (H, W), (H, W, C) or (N, C, H, W), floating point; both sides are multiples of the factor.
     factor
         r, 1 or more.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import downsample
+    >>> downsample(torch.arange(16.0).reshape(4, 4))
+    tensor([[ 2.5000,  4.5000],
+            [10.5000, 12.5000]])
     """
     x, factor = _planes(_images(x)), whole("factor", factor)
     if x.shape[-2] % factor or x.shape[-1] % factor:
@@ -78,6 +85,13 @@ def upsample(
     Tensor
         Of the same kind, r H × r W. Cubic and Lanczos kernels overshoot: values may leave [0, 1] a
         little.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import upsample
+    >>> upsample(torch.tensor([[1.0, 2.0]]), kind="nearest")
+    tensor([[1., 1., 2., 2.],
+            [1., 1., 2., 2.]])
     """
     from PIL import Image
 
@@ -107,6 +121,13 @@ def consistent(x: ArrayLike, y: ArrayLike) -> Tensor:
         Large images, r H × r W: see :func:`downsample`.
     y
         The small ones, H × W, of the same kind.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import consistent, downsample
+    >>> small, guess = torch.rand(1, 1, 4, 4), torch.rand(1, 1, 8, 8)
+    >>> torch.allclose(downsample(consistent(guess, small)), small, atol=1e-6)
+    True
     """
     x, y = _images(x), _images(y)
     large, small = _planes(x).shape, _planes(y).shape
@@ -138,6 +159,14 @@ def upscaler(channels: int = 1, width: int = 24, depth: int = 3, factor: int = 2
         Convolutions of the encoder, and of the decoder.
     factor
         r, 1 or more.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import upsample, upscaler
+    >>> model, small = upscaler(), torch.rand(1, 1, 10, 15)
+    >>> large = model.reconstruct(small)  # before training each pixel is repeated
+    >>> torch.allclose(large, upsample(small, kind="nearest"), atol=1e-6)
+    True
     """
     layers, half = passing_on(channels, width, depth, factor), 2 * depth
     decoder = nn.Sequential(*layers[half:], nn.PixelShuffle(factor))
@@ -160,6 +189,13 @@ def coupled(low: Autoencoder, high: Autoencoder, link: nn.Module) -> Autoencoder
         An autoencoder of large images, of which the decoder is used.
     link
         From codes of the one to codes of the other, for instance ``nn.Linear(p, q)``.
+
+    Examples
+    --------
+    >>> from aebook.applications.images import coupled
+    >>> low, high = aebook.variants.plain((16, 3)).model, aebook.variants.plain((64, 5)).model
+    >>> coupled(low, high, torch.nn.Linear(3, 5)).reconstruct(torch.rand(10, 16)).shape
+    torch.Size([10, 64])
     """
     return Autoencoder(nn.Sequential(low.encoder, low.bottleneck, link), high.decoder)
 

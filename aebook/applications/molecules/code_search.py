@@ -76,6 +76,15 @@ def search(
     ------
     ValueError
         If the start is empty or has no text with a value, or a function returns too many or few.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import search
+    >>> def length(texts):
+    ...     return [len(text) for text in texts]
+    >>> found = search(["C"], lambda parents: [p + "C" for p in parents], list, length, rounds=3)
+    >>> found.texts, found.best
+    (['CCCC', 'CCC', 'CC', 'C'], [1.0, 2.0, 3.0, 4.0])
     """
     rounds = whole("rounds", rounds, least=0)
     if vary is None and rounds:

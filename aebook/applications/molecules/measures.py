@@ -74,6 +74,12 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
     ----------
     smiles
         Texts. The empty one, which rdkit would take for a molecule without atoms, is none.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules.measures import canonical
+    >>> canonical(["OCC", "C(C)O", "C("])
+    ['CCO', 'CCO', None]
     """
     (chem,) = _rdkit("Chem")
     return [None if m is None else chem.MolToSmiles(m) for m in _molecules(smiles)]
@@ -101,6 +107,13 @@ def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None
     -------
     SampleQuality
         Without any valid sample the last three are NaN.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules.measures import score
+    >>> quality = score(["CCO", "OCC", "O", "C("], reference=["O"])
+    >>> quality.valid, round(quality.unique, 2), quality.novel  # 3/4; 2 of 3; 1 of 2
+    (0.75, 0.67, 0.5)
     """
     if not samples:
         raise ValueError("got no samples, expected one or more")
@@ -130,6 +143,12 @@ def properties(smiles: Iterable[str], names: Sequence[str] = Properties._fields)
     names
         Which of the four to compute, since that takes a millisecond or two for each molecule; the
         others are NaN.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules.measures import properties
+    >>> properties(["CCO", "C("], ["weight"]).weight.round(1)
+    array([46.1,  nan])
     """
     if unknown := set(names) - set(Properties._fields):
         raise ValueError(f"got {sorted(unknown)}, expected names among {Properties._fields}")
@@ -155,6 +174,13 @@ def distances(a: Properties, b: Properties) -> dict[str, float]:
     ----------
     a, b
         What :func:`properties` gave for the two.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules.measures import distances, properties
+    >>> ethanol, methanol = properties(["CCO"]), properties(["CO"])
+    >>> round(distances(ethanol, methanol)["weight"], 1)  # a CH₂
+    14.0
     """
     found = {}
     for name, x, y in zip(Properties._fields, a, b, strict=True):
@@ -175,6 +201,13 @@ def fingerprints(smiles: Iterable[str]) -> NDArray[np.bool_]:
     ----------
     smiles
         Texts, all of them molecules.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules.measures import fingerprints
+    >>> bits = fingerprints(["CCO", "OCC", "c1ccccc1"])
+    >>> bits.shape, np.array_equal(bits[0], bits[1]), np.array_equal(bits[0], bits[2])
+    ((3, 1024), True, False)
     """
     generators, structs = _rdkit("Chem.rdFingerprintGenerator", "DataStructs")
     generator = generators.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
@@ -196,6 +229,13 @@ def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64
     ----------
     a, b
         Fingerprints, (N, n) and (M, n). Two without any bit are alike.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules.measures import similarity
+    >>> a, b = np.array([[True, True, False]]), np.array([[True, False, False]])
+    >>> similarity(a, b)  # one of two
+    array([[0.5]])
     """
     if (
         not a.ndim == b.ndim == 2
@@ -222,6 +262,12 @@ def diversity(smiles: Sequence[str]) -> float:
     ----------
     smiles
         N molecules, 1 or more.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules.measures import diversity
+    >>> round(diversity(["CCO", "OCC"]), 6)  # one molecule, written twice
+    0.0
     """
     bits = fingerprints(smiles)
     if not len(bits):
@@ -251,6 +297,12 @@ def draw(
         Structures in a row.
     size
         Width and height of one in pixels.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules.measures import draw
+    >>> draw(["CCO", "c1ccccc1"], ["ethanol", "benzene"], columns=2, size=(260, 200)).shape[:2]
+    (200, 520)
     """
     if not smiles:
         raise ValueError("got no molecules, expected one or more")

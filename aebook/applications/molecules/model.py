@@ -55,13 +55,26 @@ def split_smiles(smiles: str) -> list[str]:
 
     An atom is one symbol, however many letters it has: ``"Cl"``, ``"[nH]"``. So is each bond,
     bracket and number of a ring.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import split_smiles
+    >>> split_smiles("ClC=C[NH3+]")
+    ['Cl', 'C', '=', 'C', '[NH3+]']
     """
     return _split(smiles, _SMILES, "SMILES")
 
 
 @checked
 def split_selfies(selfies: str) -> list[str]:
-    """Cut a SELFIES into its symbols, which stand in square brackets (Krenn et al. 2020)."""
+    """Cut a SELFIES into its symbols, which stand in square brackets (Krenn et al. 2020).
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import split_selfies
+    >>> split_selfies("[C][C][=O]")
+    ['[C]', '[C]', '[=O]']
+    """
     return _split(selfies, _SELFIES, "SELFIES")
 
 
@@ -75,6 +88,12 @@ def to_selfies(smiles: str) -> str:
         If it is none, or no molecule that SELFIES can write.
     ImportError
         Without the package selfies: ``pip install "aebook[chem]"``.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import to_selfies
+    >>> to_selfies("CC=O")
+    '[C][C][=O]'
     """
     selfies = need("selfies", "selfies", "chem")
     try:
@@ -92,6 +111,12 @@ def from_selfies(selfies: str) -> str:
 
     Symbols that would ask too many bonds of an atom are read as fewer, or as none. What is left
     may be the empty text.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import from_selfies
+    >>> from_selfies("[C][C][O]")
+    'CCO'
     """
     library = need("selfies", "selfies", "chem")
     try:
@@ -111,6 +136,14 @@ class Alphabet:
     split
         Cuts a text into symbols: :func:`split_smiles`, :func:`split_selfies`, ``list`` for
         characters.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import Alphabet
+    >>> alphabet = Alphabet(["C", "Cl", "O"])
+    >>> messages = alphabet.encode(["CCO", "CCl"])
+    >>> messages.tolist(), alphabet.decode(messages)
+    ([[2, 2, 4, 1], [2, 3, 1, 0]], ['CCO', 'CCl'])
     """
 
     @checked
@@ -225,6 +258,14 @@ def variational(
         β, 0 or more; :func:`warm_up` raises it during training.
     forget
         As in :class:`aebook.recurrent.Decoder`.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import Alphabet, variational
+    >>> messages = Alphabet(["C", "O"]).encode(["CCO", "OCCO"])
+    >>> objective = variational(4, code=8, length=messages.shape[1], hidden=16)
+    >>> objective.model.encode(messages).shape, list(objective(messages).terms)
+    (torch.Size([2, 8]), ['distance', 'kl'])
     """
     model = Autoencoder(
         Encoder(alphabet, 2 * code, embedding=32, hidden=max(1, hidden // 2)),
@@ -253,6 +294,17 @@ def warm_up(beta: float, until: float = 0.5) -> Callable[[Objective, float], Non
     -------
     callable
         For ``fit(..., anneal=...)``.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import warm_up
+    >>> objective, anneal = aebook.variants.variational((8, 2)), warm_up(2.0, until=0.5)
+    >>> for t in (0.0, 0.25, 0.75):
+    ...     anneal(objective, t)
+    ...     print(objective.weight("kl").item())
+    0.0
+    1.0
+    2.0
     """
     number("beta", beta, least=0)
     number("until", until)
@@ -282,6 +334,15 @@ def sample(
         As in :meth:`aebook.recurrent.Decoder.sample`.
     generator
         Where the randomness comes from; the default is PyTorch's own.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import Alphabet, sample, variational
+    >>> alphabet = Alphabet(["C", "O"])
+    >>> objective = variational(len(alphabet), code=4, length=10, hidden=16)
+    >>> texts = sample(objective.model.eval(), alphabet, 5)
+    >>> len(texts), set("".join(texts)) <= {"C", "O"}  # untrained, it writes anything
+    (5, True)
     """
     z = torch.randn(whole("n", n), model.decoder.from_code.in_features, generator=generator)
     return alphabet.decode(model.decoder.sample(z, temperature, generator))

@@ -48,6 +48,15 @@ class NGram:
     alphabet
         Number V of symbols; the default is one more than the largest in the messages. As many as
         :math:`V^n < 2^{62}` allows.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import Alphabet, NGram
+    >>> alphabet = Alphabet(["C", "O"])
+    >>> model = NGram(alphabet.encode(["CCO", "CCCO"]), order=2)
+    >>> usual, odd = model.log_likelihood(alphabet.encode(["CCO", "OOC"]))
+    >>> bool(usual > odd), len(alphabet.decode(model.sample(3)))
+    (True, 3)
     """
 
     @checked

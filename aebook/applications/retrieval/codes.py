@@ -49,6 +49,12 @@ def hamming_distances(
     -------
     ndarray
         (Q, N), int32. :class:`HammingIndex` finds the nearest of many codes without this matrix.
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval import hamming_distances, pack
+    >>> hamming_distances(pack([[0, 0, 1]]), pack([[0, 0, 0], [1, 1, 1]]))
+    array([[1, 2]], dtype=int32)
     """
     queries, codes = as_array(queries), as_array(codes)
     for given in (queries, codes):

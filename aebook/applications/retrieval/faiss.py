@@ -50,6 +50,14 @@ class FaissIndex:
     ------
     ImportError
         Without faiss: ``pip install "aebook[scale]"``.
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval import FaissIndex, pack
+    >>> index = FaissIndex(3)
+    >>> index.add(pack([[0, 0, 0], [0, 0, 1], [1, 1, 1]]))
+    >>> index.search(pack([[0, 0, 1]]), k=2)
+    Neighbours(distances=array([[0, 1]], dtype=int32), ids=array([[1, 0]]))
     """
 
     @checked

@@ -75,6 +75,14 @@ def lsh(x: Data, bits: int, *, seed: int = 0) -> LinearHasher:
         p, 1 or more; more than m will do.
     seed
         Seed of the directions.
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval import lsh
+    >>> x = torch.randn(100, 8)
+    >>> hasher = lsh(x, bits=12)
+    >>> hasher.bits(x).shape, hasher.encode(x).shape
+    ((100, 12), (100, 2))
     """
     x = _matrix(x)
     directions = np.random.default_rng(whole("seed", seed, least=0)).standard_normal(
@@ -93,6 +101,14 @@ def pca_sign(x: Data, bits: int) -> LinearHasher:
         The collection, (N, m).
     bits
         p, at most min(N, m).
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval import pca_sign
+    >>> x = torch.tensor([[-3.0, -3.0], [-1.0, -1.0], [2.0, 2.0], [2.0, 2.0]])
+    >>> bits = pca_sign(x, bits=1).bits(x).flatten()
+    >>> bool(bits[0] == bits[1]), bool(bits[1] != bits[2]), bool(bits[2] == bits[3])
+    (True, True, True)
     """
     x = _matrix(x)
     directions = principal_components(x, whole("bits", bits)).components.numpy()
@@ -118,6 +134,14 @@ def itq(x: Data, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHas
         How often B and R take turns, 0 or more; with 0 the rotation is a random one.
     seed
         Seed of the first rotation.
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval import itq
+    >>> x = torch.randn(100, 8)
+    >>> hasher = itq(x, bits=4)
+    >>> hasher.bits(x).shape, hasher.encode(x).shape
+    ((100, 4), (100, 1))
     """
     x = _matrix(x)
     iterations = whole("iterations", iterations, least=0)
@@ -155,6 +179,13 @@ def rerank(
     -------
     list of ndarray
         Row numbers, best first; equals in the order in which they came.
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval import rerank
+    >>> documents = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> rerank(np.array([[2.0, 0.0]]), documents, [[1, 2, 0]])
+    [array([0, 2, 1])]
     """
     queries = matrix("queries", queries)
     documents = matrix("documents", documents)

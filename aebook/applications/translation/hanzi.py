@@ -38,6 +38,12 @@ def decompose(text: str, descriptions: Mapping[str, str] | None = None) -> str:
     descriptions
         From characters to ideographic description sequences; the default is
         :func:`aebook.datasets.hanzi`.
+
+    Examples
+    --------
+    >>> from aebook.applications.translation import hanzi
+    >>> hanzi.decompose("好想")
+    '⿰女子⿱⿰木目心'
     """
     descriptions = _shipped()[0] if descriptions is None else descriptions
     return "".join(descriptions.get(character, character) for character in text)
@@ -56,6 +62,12 @@ def compose(text: str, descriptions: Mapping[str, str] | None = None) -> str:
         Text as :func:`decompose` gives it.
     descriptions
         As there.
+
+    Examples
+    --------
+    >>> from aebook.applications.translation import hanzi
+    >>> hanzi.compose("⿰女子⿱⿰木目心")
+    '好想'
     """
     if descriptions is None:
         characters = _shipped()[1]

@@ -54,6 +54,13 @@ class Lexicon:
     ----------
     table
         For each word of the source the word for it and its probability.
+
+    Examples
+    --------
+    >>> from aebook.applications.translation import Lexicon
+    >>> german, english = ["das Haus", "das Buch", "ein Buch"], ["the house", "the book", "a book"]
+    >>> Lexicon(german, english).translate(["Ein Haus"])
+    ['A house']
     """
 
     @checked
@@ -121,6 +128,14 @@ class Memory:
     ----------
     sources, targets
         N texts each; the second of each pair translates the first.
+
+    Examples
+    --------
+    >>> from aebook.applications.translation import Memory
+    >>> english = ["Insert a table", "Close the file"]
+    >>> memory = Memory(english, ["Insérer un tableau", "Fermer le fichier"])
+    >>> memory.translate(["Close this file"]).texts
+    ['Fermer le fichier']
     """
 
     @checked

@@ -54,6 +54,13 @@ class Vocabulary:
         What to learn from: the training texts.
     size
         Most symbols, 4 or more. If it is less than there are characters, the rarest are unknown.
+
+    Examples
+    --------
+    >>> from aebook.applications.translation import Vocabulary
+    >>> vocabulary = Vocabulary(["the table", "the tables"], size=40)
+    >>> vocabulary.decode(vocabulary.encode(["the tables"]))
+    ['the tables']
     """
 
     @checked
@@ -142,6 +149,15 @@ class Translator:
     ----------
     model
         The :class:`aebook.Autoencoder`, from messages of the source to messages of the target.
+
+    Examples
+    --------
+    >>> from aebook.applications.translation import Translator, Vocabulary
+    >>> english, french = ["a house", "a book"], ["une maison", "un livre"]
+    >>> translator = Translator(Vocabulary(english), Vocabulary(french), hidden=16)
+    >>> history = aebook.fit(translator.objective(), translator.batches(english, french), epochs=1)
+    >>> len(translator.translate(["a house", "a book"]))
+    2
     """
 
     @checked
@@ -265,6 +281,14 @@ def scores(
         What a person wrote, one for each.
     chinese
         Whether the texts are Chinese: a character is then a word.
+
+    Examples
+    --------
+    >>> from aebook.applications.translation import scores
+    >>> text = ["The table is in the first room."]
+    >>> bleu, chrf, signature = scores(text, text)
+    >>> round(bleu, 6), round(chrf, 6)
+    (100.0, 100.0)
     """
     translations, references = checked_texts(translations, empty=True), checked_texts(references)
     if len(translations) != len(references):

@@ -41,6 +41,12 @@ def depths(parents: Sequence[Senses]) -> np.ndarray:
     ------
     ValueError
         If a number is out of range, or a meaning is above itself.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import depths
+    >>> depths([(), (0,), (1,), (1,), (0,)])
+    array([1, 2, 3, 3, 2])
     """
     for child, above in enumerate(parents):
         _check(above, len(parents), f"as a parent of {child}")
@@ -79,6 +85,15 @@ def wu_palmer(senses: Sequence[Senses], parents: Sequence[Senses]) -> np.ndarray
     ndarray
         (N, N), float64 from 0 to 1: 1 for words that share a meaning, 0 for those of which nothing
         is above both.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import wu_palmer
+    >>> parents = [(), (0,), (1,), (1,), (0,)]  # 2 and 3 are kinds of 1; 1 and 4 are kinds of 0
+    >>> wu_palmer([[2], [3], [4]], parents).round(2)  # 4 / (2 + 4), and 2 / (3 + 2)
+    array([[1.  , 0.67, 0.4 ],
+           [0.67, 1.  , 0.4 ],
+           [0.4 , 0.4 , 1.  ]])
     """
     depth = depths(parents)
     return _best(
@@ -104,6 +119,15 @@ def path_similarity(senses: Sequence[Senses], parents: Sequence[Senses]) -> np.n
     ndarray
         (N, N), float64 from 0 to 1: 1 for words that share a meaning, 0 for those of which nothing
         is above both.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import path_similarity
+    >>> parents = [(), (0,), (1,), (1,), (0,)]  # 2 and 3 are kinds of 1; 1 and 4 are kinds of 0
+    >>> path_similarity([[2], [3], [4]], parents).round(2)  # two steps apart, and three
+    array([[1.  , 0.33, 0.25],
+           [0.33, 1.  , 0.25],
+           [0.25, 0.25, 1.  ]])
     """
     depths(parents)
     return _best(senses, parents, lambda steps, above: 1 / (1 + steps))
@@ -129,6 +153,13 @@ def common_ancestor(first: Senses, second: Senses, parents: Sequence[Senses]) ->
     ------
     ValueError
         If nothing is above both, or the arguments are not as described.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import common_ancestor
+    >>> parents = [(), (0,), (1,), (1,), (0,)]  # 2 and 3 are kinds of 1; 1 and 4 are kinds of 0
+    >>> common_ancestor([2], [3], parents), common_ancestor([2], [4], parents)
+    (1, 0)
     """
     depth = depths(parents)
     up, other = _upward([first, second], parents)

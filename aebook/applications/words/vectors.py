@@ -56,6 +56,12 @@ def tokens(text: str) -> list[str]:
 
     Marks belong to their letter: vowel signs, points, accents. An accent may be typed as one
     character with its letter or as a second one, the word is the same (Unicode's NFC).
+
+    Examples
+    --------
+    >>> from aebook.applications.words import tokens
+    >>> tokens("Two cats, one dog.")
+    ['two', 'cats', 'one', 'dog']
     """
     if not isinstance(text, str):
         raise ValueError(f"got a text of type {type(text).__name__}, expected a string")
@@ -79,6 +85,12 @@ def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
     ------
     ValueError
         If an argument is not as described, or no word is left.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import vocabulary
+    >>> vocabulary(["the cat and the dog", "the cat"], least=2)
+    ['the', 'cat']
     """
     check_arguments(least=least)
     counts = Counter(token for text in _texts(texts) for token in tokens(text))
@@ -131,6 +143,14 @@ def cooccurrence(
     -------
     scipy.sparse.csr_array
         C, float64, (N, 2M), or (N, M) if not sided.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import cooccurrence
+    >>> cooccurrence(["red hot pepper"], ["red", "hot", "pepper"], sided=False).toarray()
+    array([[0. , 1. , 0.5],
+           [1. , 0. , 1. ],
+           [0.5, 1. , 0. ]])
     """
     check_arguments(window=window)
     row = _numbers(words, "words")
@@ -181,6 +201,14 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
     -------
     scipy.sparse.csr_array
         M, float64, (N, M).
+
+    Examples
+    --------
+    >>> from aebook.applications.words import ppmi
+    >>> counts = np.array([[4.0, 0.0], [0.0, 4.0]])
+    >>> ppmi(counts).toarray().round(4)  # log 2 where words meet, 0 where they do not
+    array([[0.6931, 0.    ],
+           [0.    , 0.6931]])
     """
     shift = number("shift", shift)
     if number("smoothing", smoothing) > 1:
@@ -219,6 +247,13 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     -------
     ndarray
         (N, p), float64, by falling singular value; signs are arbitrary.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import singular_vectors
+    >>> vectors = singular_vectors(np.diag([3.0, 2.0, 1.0]), 2)
+    >>> abs(vectors).round(4).tolist()
+    [[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]]
     """
     matrix = matrix_of("matrix", matrix, dtype=np.float64)
     check_arguments(p=p)
@@ -256,6 +291,14 @@ def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tup
     tuple of Tensor
         Both float32, (N, M). The target of a word without neighbours is 0 throughout, and it
         adds nothing to the loss.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import messages
+    >>> x, shares = messages(np.array([[3.0, 1.0], [1.0, 1.0]]))
+    >>> shares
+    tensor([[0.7500, 0.2500],
+            [0.5000, 0.5000]])
     """
     counts = _counts(counts)
     weighed = ppmi(counts, shift=shift, smoothing=smoothing)
@@ -283,6 +326,15 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
         Width of the code.
     hidden
         Share of the contexts that T sets to 0, at least 0 and less than 1.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import messages, word_autoencoder
+    >>> x, shares = messages(np.random.default_rng(0).random((20, 8)))
+    >>> objective = word_autoencoder(contexts=8, p=2)
+    >>> history = aebook.fit(objective, (x, shares), epochs=1)
+    >>> objective.model.encode(x).shape
+    torch.Size([20, 2])
     """
     check_arguments(contexts=contexts, p=p)
     hidden = number("hidden", hidden, least=0, below=1)
@@ -311,6 +363,13 @@ def neighbours(
     -------
     list of tuple
         k words with their cosines, from -1 to 1, the nearest first; the word itself is left out.
+
+    Examples
+    --------
+    >>> from aebook.applications.words import neighbours
+    >>> vectors = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    >>> neighbours("trout", ["trout", "salmon", "hammer"], vectors, k=2)
+    [('salmon', 1.0), ('hammer', 0.0)]
     """
     number = _numbers(words, "words")
     if word not in number:
