@@ -394,7 +394,12 @@ CASES = {
         **COMMON,
     ),
     "variants.linear": lambda: dict(
-        widths=(6, 2), bias=True, tied=False, corruption=None, distance=SQUARED, penalties=None
+        widths=(6, 2),
+        bias=True,
+        tied=False,
+        corruption=None,
+        distance=distances.squared_error,
+        penalties=None,
     ),
     "variants.plain": lambda: dict(widths=(6, 4, 2), code=None, tied=False, **NETWORK, **COMMON),
     "variants.sparse": lambda: dict(
@@ -1097,6 +1102,7 @@ TAKEN = {
         "variants.k_sparse(corruption)",
         "variants.k_sparse(distance)",
         "variants.linear(corruption)",
+        "variants.linear(distance)",
         "variants.plain(corruption)",
         "variants.plain(distance)",
         "variants.sparse(corruption)",

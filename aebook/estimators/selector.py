@@ -152,7 +152,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
 
     def transform(self, X: Samples) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The selected features (N, k) of samples (N, m), in the order of the columns."""
-        return self._samples(X, reset=False, dtype=None)[:, self.support_]
+        return self._samples(X, reset=False, dtype="numeric")[:, self.support_]
 
     def inverse_transform(self, X: Samples) -> np.ndarray:
         """Samples (N, m), in the unit of the data, of which only those features (N, k) are known.

@@ -227,10 +227,10 @@ def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None)
             "of its code; expected one made by aebook.networks: use "
             "model.decode(torch.randn(n, width))"
         )
-    weight = next(model.decoder.parameters())
+    form = Form.of(model.decoder)
     # drawn where the generator is, so that every device sees the same codes
-    z = torch.randn(whole("n", n), *shape, dtype=weight.dtype, generator=generator)
-    return model.decode(z.to(weight.device))
+    z = torch.randn(whole("n", n), *shape, dtype=form.dtype, generator=generator)
+    return model.decode(z.to(form.device))
 
 
 @checked

@@ -40,7 +40,7 @@ from aebook.applications.anomaly.posteriors import (
 )
 from aebook.bottlenecks import Posterior
 from aebook.core import Objective
-from aebook.data import Data, like
+from aebook.data import Data, Form, like
 from aebook.inference import in_pieces
 from aebook.theory.likelihood import weighted_bound
 from aebook.training.schedules import cosine
@@ -347,6 +347,5 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
             "with some variance: give more messages, or train the model"
         )
     squared = LedoitWolf().fit(usual).mahalanobis(codes(x))
-    weight = next(objective.model.parameters())
     home = x.device if isinstance(x, Tensor) else "cpu"
-    return like(x, torch.as_tensor(squared).sqrt().to(home, weight.dtype))
+    return like(x, torch.as_tensor(squared).sqrt().to(home, Form.of(objective.model).dtype))
