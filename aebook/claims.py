@@ -192,5 +192,5 @@ def _number(value: Any, digits: int) -> str:
     value = float(f"{value:.{digits - 1}e}")  # 9.97 and 10.03 are both 10
     magnitude = math.floor(math.log10(abs(value)))
     if magnitude < -3:
-        return f"{value:.{digits - 2}e}"
+        return f"{value:.{max(digits - 2, 0)}e}"
     return f"{value:,.{min(max(digits - 1 - magnitude, 0), own)}f}"
