@@ -42,7 +42,8 @@ class SemanticHasher:
         the code itself.
     x
         The collection, (N, ...), or a good sample of it. As everywhere in this class, whatever
-        :func:`aebook.fit` takes; targets play no part.
+        :func:`aebook.fit` takes; targets play no part. Bits and codes are NumPy's whatever came:
+        packed, they are bytes, which an index keeps.
     sample_weight
         How many messages each of x stands for, (N,); only their ratios matter.
 
