@@ -245,7 +245,6 @@ class Objective(nn.Module):
         corrupted = self.corrupted(x)
         tensors(corrupted=corrupted, target=target)
         activations = layers(model.encoder, corrupted)
-        tensors(**{"what the encoder gave": activations[-1]})
         code = model.bottleneck(activations[-1])
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
         told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
@@ -405,7 +404,9 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     hooks = encoder._forward_hooks or encoder._forward_pre_hooks
     if type(encoder) is nn.Sequential and len(encoder) and not hooks:
         return tuple(accumulate(encoder, lambda h, f: f(h), initial=x))[1:]
-    return (encoder(x),)
+    output = encoder(x)
+    tensors(**{"what the encoder gave": output})
+    return (output,)
 
 
 def _weight(name: str, value: Any) -> float:
