@@ -161,6 +161,12 @@ def check_bits(bits: int) -> int:
     ----------
     bits
         p, 1 or more.
+
+    Examples
+    --------
+    >>> from aebook import hashing
+    >>> hashing.check_bits(64.0)
+    64
     """
     return whole("bits", bits)
 
@@ -174,6 +180,13 @@ def check_codes(codes: Any, bits: int) -> NDArray[np.uint8]:
         (N, ⌈bits/8⌉), uint8.
     bits
         p.
+
+    Examples
+    --------
+    >>> from aebook import hashing
+    >>> hashing.check_codes(torch.tensor([[7], [1]], dtype=torch.uint8), 3)
+    array([[7],
+           [1]], dtype=uint8)
     """
     codes, size = as_array(codes), -(-bits // 8)
     if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != size:

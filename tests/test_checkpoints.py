@@ -604,7 +604,7 @@ OTHERS = {
     "optimiser's attribute": (
         {"optimizer": functools.partial(Boosted, boost=1.0)},
         {"optimizer": functools.partial(Boosted, boost=7.0)},
-        r"optimizer.made by.boost 1.0 ≠ 7.0",
+        r"optimizer.boost 1.0 ≠ 7.0",
     ),
     "their kind": ({}, {"data": FORMS["loader"](X)}, "data.* ≠ "),
     "validation": ({"validation": X}, {"validation": Y}, "validation.x Tensor .* ≠ Tensor"),

@@ -15,8 +15,6 @@ def named(device: str | torch.device) -> torch.device:
     """The device of that name, if it is there."""
     try:
         found = torch.device(device)
-        if found.type == "meta":
-            raise RuntimeError("there are no numbers on it")
         torch.empty(0, device=found)
     except (AssertionError, RuntimeError, TypeError) as error:
         raise ValueError(
@@ -29,7 +27,10 @@ def named(device: str | torch.device) -> torch.device:
 def chosen(device: str | torch.device | None, dtype: torch.dtype) -> torch.device:
     """The device that was asked for; by default a GPU if there is one that computes in the type."""
     if device is not None:
-        return named(device)
+        found = named(device)
+        if found.type == "meta":
+            raise ValueError("got device='meta', expected one that is there, with numbers on it")
+        return found
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     # float64 is the one type that mps has not

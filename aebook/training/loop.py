@@ -252,7 +252,7 @@ def fit(
                 batch_size=batches.batch_size,
                 objective=objective,
                 lr=lr,
-                optimizer={"made by": optimizer, **_options(optimiser)},
+                optimizer=_options(optimiser),
                 schedule=schedule,
                 anneal=anneal,
                 clip=clip,
@@ -478,7 +478,13 @@ def _options(optimiser: Optimizer) -> dict[str, Any]:
         | {"params": len(group["params"])}
         for number, group in enumerate(optimiser.param_groups)
     }
-    return {"class": type(optimiser), **groups}
+    # of one that somebody wrote, what it was given beside these
+    own = {
+        name: value
+        for name, value in vars(optimiser).items()
+        if isinstance(value, bool | int | float | str) and not name.startswith("_")
+    }
+    return {"class": type(optimiser), **own, **groups}
 
 
 def _contents(batches: InMemory | Loaded | None) -> Any:
