@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence, Sized
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -188,7 +189,7 @@ class InMemory:
             else:
                 yield x, target, self._take(self.weight, chosen)
 
-    @property
+    @cached_property
     def extremes(self) -> tuple[float, float]:
         """Least and largest value of the targets: of all, or, read in parts, of some."""
         values = self.x if self.target is None else self.target

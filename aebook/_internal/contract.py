@@ -240,16 +240,15 @@ def _can_be_called(value: Any, parts: tuple[Any, ...]) -> bool:
         return not isinstance(value, nn.Module)
     if isinstance(value, type) and takes is not ...:
         return not isinstance(gives, type) or issubclass(value, cast(type, gives))
+    if takes is ...:
+        return True
     try:
-        called = value.forward if isinstance(value, nn.Module) else value
-        signature = inspect.signature(called)
+        inspect.signature(value.forward if isinstance(value, nn.Module) else value).bind(*takes)
     except ValueError:
         # written in C, it does not tell
         return True
-    try:
-        signature.bind(*(() if takes is ... else takes))
     except TypeError:
-        return takes is ...
+        return False
     return True
 
 

@@ -210,8 +210,8 @@ def online_news() -> Posts:
         NEWS,
         NEWS_ZIP,
         _news_copies(),
-        lambda path: read_news(path.read_bytes()),
-        _fetched,
+        _read_copy,
+        lambda: _fetched(verified.RETRIES),
         [
             "use the posts that ship with the package: aebook.datasets.posts()",
             f"put {NEWS_ZIP} into a folder and set AEBOOK_DATA to its path",
@@ -283,22 +283,26 @@ def _news_copies() -> Iterator[Path]:
         yield from (path for name in NEWS_NAMES if (path := folder / name).is_file())
 
 
-def _fetched() -> Posts:
+def _read_copy(path: Path) -> Posts:
+    try:
+        return read_news(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _fetched(retries: int) -> Posts:
     """Download the archive, verify it, and keep it in the cache."""
+    try:
+        data = _download(f"{NEWS.url}{NEWS_ZIP}")
+        news = read_news(data)
+    except (OSError, ValueError):
+        if not retries:
+            raise
+        return _fetched(retries - 1)
     target = verified.cache_folder(NEWS) / NEWS_ZIP
-    tries = verified.RETRIES
-    while True:
-        try:
-            data = _download(f"{NEWS.url}{NEWS_ZIP}")
-            news = read_news(data)
-        except (OSError, ValueError):
-            if not tries:
-                raise
-            tries -= 1
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replace(target, lambda file: file.write(data))  # noqa: B023 - it is called at once
-        return news
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace(target, lambda file: file.write(data))
+    return news
 
 
 def _download(url: str) -> bytes:

@@ -333,7 +333,7 @@ def search(
         Where, in this order.
     read
         Reads and verifies a copy; FileNotFoundError where there is none, ValueError or OSError
-        where it is damaged, which is said in a warning.
+        where it is damaged, which is said in a warning. Its messages name the file.
     fetch
         Downloads and verifies, or finds in the cache what was downloaded before.
     advice
@@ -353,8 +353,8 @@ def search(
         except FileNotFoundError as error:
             reasons.append(str(error))
         except _UNREADABLE as error:
-            reasons.append(f"{place}: {error}")
-            warnings.warn(f"{place}: {error}: looking elsewhere", stacklevel=stacklevel)
+            reasons.append(str(error))
+            warnings.warn(f"{error}: looking elsewhere", stacklevel=stacklevel)
     try:
         return fetch()
     except _UNREADABLE as error:  # requests' exceptions are OSErrors, pooch's are ValueErrors

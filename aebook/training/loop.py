@@ -25,7 +25,7 @@ from aebook._internal.checks import check_arguments, shown
 from aebook._internal.contract import checked, explained, taken
 from aebook._internal.devices import chosen, computed_in, moved
 from aebook._internal.files import locked, replaceable
-from aebook._internal.modes import at_rest, recorded, train
+from aebook._internal.modes import at_rest, carried, recorded, train
 from aebook._internal.randomness import kept, seeded
 from aebook.core import Loss, check_objective, check_weighable, settings
 from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
@@ -285,7 +285,7 @@ def fit(
 
         shown = progress if members.rank == 0 else False
         try:
-            with explained(), _bar(shown, epochs, len(history)) as bar:
+            with carried(history), explained(), _bar(shown, epochs, len(history)) as bar:
                 # said once, by one process
                 warned, first, example = members.rank > 0, len(history), None
                 for epoch in range(len(history), epochs):
@@ -349,15 +349,13 @@ def fit(
                         if any(processes.gather(isinstance(stop, bool | np.bool_) and bool(stop))):
                             break
 
-            if not all(p.isfinite().all() for p in parameters):
-                raise FloatingPointError(
-                    "weights are no longer finite after the last step: lower lr, or clip gradients"
-                )
+                if not all(p.isfinite().all() for p in parameters):
+                    raise FloatingPointError(
+                        "weights are no longer finite after the last step: lower lr, or clip "
+                        "gradients"
+                    )
+        finally:
             state.restore_best()
-        except BaseException as error:
-            state.restore_best()
-            error.history = history  # pyright: ignore[reportAttributeAccessIssue]
-            raise
     return history
 
 
