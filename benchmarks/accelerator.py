@@ -157,6 +157,8 @@ def epoch(name: str, x: Tensor, batch: int, epochs: int, **options: object) -> f
 
 def compared(x: Tensor) -> list[str]:
     """Train all in both ways, and name those whose weights differ."""
+    # of convolutions cuDNN has faster kernels that give other bits each time
+    torch.backends.cudnn.deterministic = True
     different = []
     for name in MAKE:
         for way in ("plain", "settings", "bfloat16", "weights", "checkpoint"):

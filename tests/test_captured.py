@@ -47,9 +47,8 @@ def graphs(monkeypatch):
     """Captured steps with a stand-in: a graph that does what the step does, on its own batch."""
     made = []
 
-    def capture(step, batch):
+    def capture(step, objective, batch):
         held = [None if part is None else part.clone() for part in batch]
-        objective = made[-1]["objective"]
         kind = captured._kind(objective)
         made[-1]["graphs"] += 1
 
@@ -180,7 +179,7 @@ def test_a_step_that_waits_is_not_captured(graphs, monkeypatch):
 
 
 def test_a_capture_that_fails_leaves_the_step(graphs, monkeypatch):
-    monkeypatch.setattr(captured, "_capture", lambda step, batch: None)
+    monkeypatch.setattr(captured, "_capture", lambda *_: None)
     found = trained(VARIANTS["plain"], epochs=2)
     monkeypatch.undo()
     same(found, trained(VARIANTS["plain"], epochs=2))

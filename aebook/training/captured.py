@@ -86,7 +86,7 @@ class Steps:
                 if waited:
                     self._leave()
                 return result
-            graph = _capture(self.step, batch)
+            graph = _capture(self.step, self.objective, batch)
             if graph is None:
                 self._leave()
                 return self.step(*batch)
@@ -158,7 +158,7 @@ def _kind(objective: nn.Module) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _capture(step: Step, batch: Sequence[Tensor | None]) -> Step | None:
+def _capture(step: Step, objective: nn.Module, batch: Sequence[Tensor | None]) -> Step | None:
     """The step as a graph, or None where that fails."""
     held = [None if part is None else part.clone() for part in batch]
     # what is loaded at first use cannot be loaded in a capture, and is there at the second one
@@ -172,6 +172,7 @@ def _capture(step: Step, batch: Sequence[Tensor | None]) -> Step | None:
                 table = torch.cat([part.detach().reshape(-1) for part in parts])
         except RuntimeError:
             torch.cuda.set_rng_state(state)
+            objective.zero_grad()
         else:
             return partial(_replay, graph, held, table, list(loss.terms), judged)
     return None

@@ -340,6 +340,8 @@ def fit(
                         state.t = t
                         loss, judged = steps(x, *others)
                         mean.add(loss, len(x), judged)
+                        # whose graph would tie the parameters' gradients to another stream
+                        del loss
 
                     terms, watched = mean.value(), {}
                     processes.same_buffers(objective)
