@@ -50,6 +50,7 @@ class TopK(nn.Module):
         super().__init__()
         self.by, self.alpha = by, number("alpha", alpha)
         self.register_buffer("k", torch.tensor(whole("k", k)))
+        self._read: tuple[Tensor, int, int] | None = None
         _leave_to_python()
 
     def set_k(self, k: int) -> None:
@@ -60,6 +61,18 @@ class TopK(nn.Module):
         """
         self.k.fill_(whole("k", k))
 
+    def now(self) -> int:
+        """The number k, read again only if it was set: on a GPU reading waits for the device."""
+        if self.k.is_cpu or self.k.is_inference():
+            return int(self.k)
+        if self._read is None or self._read[0] is not self.k or self._read[1] != self.k._version:
+            self._read = self.k, self.k._version, int(self.k)
+        return self._read[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy has a k of its own
+        return {**self.__dict__, "_read": None}
+
     def forward(self, h: Tensor) -> Tensor:
         """The code, (B, n), with k entries of each row of ``h`` (B, n) and zeros."""
         kept = self.top(h)
@@ -67,7 +80,7 @@ class TopK(nn.Module):
 
     def top(self, h: Tensor) -> Tensor:
         """Indices of the units that are kept, (B, k), in no particular order."""
-        k = int(self.k)
+        k = self.now()
         if not self.training:
             k = max(1, min(h.shape[-1], round(self.alpha * k)))
         if k > h.shape[-1]:

@@ -9,6 +9,7 @@ be compared between models.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from aebook._internal.checks import INTEGERS, number, tensors, whole
 from aebook._internal.contract import checked
+from aebook._internal.verdicts import is_deferred, judge
 from aebook.processes import average
 
 __all__ = ["DiscretisedLogistic", "Gaussian", "bernoulli", "categorical", "squared_error"]
@@ -70,15 +72,20 @@ def bernoulli(reconstruction: Tensor, target: Tensor) -> Tensor:
     tensor([1.3863])
     """
     _check_shapes(reconstruction, target)
-    _check_unit_interval(target, "target")
-    if not _check_unit_interval(reconstruction, "reconstruction"):
+    _within_unit_interval("target", target)
+    if not _within_unit_interval("reconstruction", reconstruction):
         # the weights have exploded, and the loss shall say so to whoever trains them
         return _sum(reconstruction * math.nan)
     # autocast refuses this loss in half precision, for good reason
     with torch.autocast(target.device.type, enabled=False):
-        return _sum(
-            F.binary_cross_entropy(reconstruction.to(target.dtype), target, reduction="none")
-        )
+        mean = reconstruction.to(target.dtype)
+        if not is_deferred():
+            return _sum(F.binary_cross_entropy(mean, target, reduction="none"))
+        # there is no verdict yet, and a GPU would not survive what is outside
+        there = (mean >= 0) & (mean <= 1)
+        mean, target = mean.where(there, 0.5), target.clamp(0, 1)
+        loss = F.binary_cross_entropy(mean, target, reduction="none")
+        return _sum(loss.where(there, math.nan))
 
 
 class Gaussian(nn.Module):
@@ -190,13 +197,9 @@ class DiscretisedLogistic(nn.Module):
         mean, log_scale = self._split(reconstruction.to(target.dtype))
         _check_shapes(mean, target)
         last = self.levels - 1
-        if not torch.compiler.is_compiling() and target.numel():
+        if _readable(target):
             off = (target - (target * last).round() / last).abs().max() * last
-            if not (off < 1e-3 and target.min() >= 0 and target.max() <= 1):
-                raise ValueError(
-                    f"got a target that is not made of the {self.levels} levels 0, 1/{last}, ..., "
-                    f"1: for images of bytes use x.float() / 255, else round x to levels"
-                )
+            judge(torch.stack([off, *target.aminmax()]), self._refuse_levels)
         scale, half = log_scale.exp(), 0.5 / last
         above, below = (target + half - mean) / scale, (target - half - mean) / scale
         # F(a) - F(b) = F(a) F(-b) (1 - exp(b - a)), which loses no digits far from the mean
@@ -227,6 +230,15 @@ class DiscretisedLogistic(nn.Module):
     def extra_repr(self) -> str:
         """What ``print`` shows between the brackets."""
         return f"levels={self.levels}"
+
+    def _refuse_levels(self, seen: list[float]) -> None:
+        off, low, high = seen
+        if not (off < 1e-3 and low >= 0 and high <= 1):
+            last = self.levels - 1
+            raise ValueError(
+                f"got a target that is not made of the {self.levels} levels 0, 1/{last}, ..., "
+                f"1: for images of bytes use x.float() / 255, else round x to levels"
+            )
 
     def _split(self, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
         if reconstruction.dim() < 2 or reconstruction.shape[1] % 2:
@@ -290,13 +302,12 @@ def categorical(reconstruction: Tensor, target: Tensor, *, ignore: int | None = 
         )
     classes = reconstruction.shape[-1]
     if _readable(target):
-        low, high = (int(v) for v in target.aminmax())
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"got classes from {low} to {high}, expected 0 to {classes - 1}: "
-                "the last axis of the logits has one entry a class"
-            )
-    chosen = log_p.gather(-1, target.long().unsqueeze(-1)).squeeze(-1)
+        judge(torch.stack(target.aminmax()), partial(_refuse_classes, classes))
+    where = target.long()
+    if is_deferred():
+        # no verdict yet, and a GPU would not survive an index that is not there
+        where = where.clamp(0, classes - 1)
+    chosen = log_p.gather(-1, where.unsqueeze(-1)).squeeze(-1)
     return -_sum(chosen if ignore is None else chosen.masked_fill(target == ignore, 0))
 
 
@@ -331,26 +342,44 @@ def _check_probabilities(target: Tensor) -> None:
     if not _readable(target):
         return
     sums = target.sum(-1)
-    fine = ((sums - 1).abs() <= 0.01) | (sums == 0)
-    if not (fine.all() & (target.amin() >= 0)):
+    off = ((sums - 1).abs() * (sums != 0)).max()
+    judge(torch.stack([off, target.amin(), *sums.aminmax()]), _refuse_probabilities)
+
+
+def _refuse_probabilities(seen: list[float]) -> None:
+    off, least, low, high = seen
+    if not (off <= 0.01 and least >= 0):
         raise ValueError(
-            f"got a target with values from {float(target.amin()):.4g} and sums over the last axis "
-            f"from {float(sums.amin()):.4g} to {float(sums.amax()):.4g}; the categorical distance "
+            f"got a target with values from {least:.4g} and sums over the last axis "
+            f"from {low:.4g} to {high:.4g}; the categorical distance "
             "expects probabilities, which sum to 1: for counts use x / x.sum(-1, keepdim=True)"
         )
 
 
-def _check_unit_interval(values: Tensor, what: str) -> bool:
-    """Refuse values outside [0, 1]; whether a reconstruction is free of NaN."""
+def _refuse_classes(classes: int, extremes: list[float]) -> None:
+    low, high = map(int, extremes)
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"got classes from {low} to {high}, expected 0 to {classes - 1}: "
+            "the last axis of the logits has one entry a class"
+        )
+
+
+def _within_unit_interval(what: str, values: Tensor) -> bool:
+    """Refuse values outside [0, 1]; whether a reconstruction is free of NaN, as far as is read."""
     if not _readable(values):
         return True
-    low, high = (float(v) for v in values.detach().aminmax())
+    seen = judge(torch.stack(values.detach().aminmax()), partial(_refuse_outside, what))
+    return not any(map(math.isnan, seen))
+
+
+def _refuse_outside(what: str, extremes: list[float]) -> None:
+    low, high = extremes
     if what == "reconstruction" and math.isnan(low):
-        return False
+        return
     if not (low >= 0 and high <= 1):
         advice = "scale the data" if what == "target" else "end the decoder in a sigmoid"
         raise ValueError(
             f"got a {what} with values from {low:.4g} to {high:.4g} for the Bernoulli distance, "
             f"expected [0, 1]: {advice}"
         )
-    return True

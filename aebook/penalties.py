@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from aebook._internal.contract import checked
+from aebook._internal.verdicts import judge
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
 from aebook.jacobian import contractive
@@ -171,7 +172,7 @@ def _sparsity(seen: Pass, target: float, kind: str, over: str, layer: int | None
     elif kind == "l2":
         distance = (mean - target).square()
     else:
-        _check_activities(h)
+        judge(torch.stack(h.detach().aminmax()), _refuse_activities)
         # a mean of exactly 0 or 1 would make the logarithm infinite
         mean = mean.clamp(1e-7, 1 - 1e-7)
         distance = target * (target / mean).log()
@@ -179,10 +180,8 @@ def _sparsity(seen: Pass, target: float, kind: str, over: str, layer: int | None
     return distance.sum() if over == "data" else distance
 
 
-def _check_activities(h: Tensor) -> None:
-    if torch.compiler.is_compiling():
-        return
-    low, high = (float(v) for v in h.detach().aminmax())
+def _refuse_activities(extremes: list[float]) -> None:
+    low, high = extremes
     if low < 0 or high > 1:
         raise ValueError(
             f"got activities from {low:.3g} to {high:.3g} for the KL sparsity, expected 0 to 1: "

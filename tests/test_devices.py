@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from aebook._internal.devices import chosen, has_room, moved
+from aebook._internal.devices import chosen, has_room, moved, named
 
 
 @pytest.mark.parametrize("choice", ["cuda", "mps", "cpu"])
@@ -14,6 +14,14 @@ def test_the_device_is_a_gpu_if_there_is_one(choice, monkeypatch):
     assert chosen("cpu", torch.float32).type == "cpu"
     # the one GPU without double precision
     assert chosen(None, torch.float64).type == ("cpu" if choice == "mps" else choice)
+
+
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):
+    monkeypatch.setattr(torch, "empty", lambda *size, device: None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert named("cuda") == torch.device("cuda", 3)
+    assert named("cuda:1") == torch.device("cuda", 1)
+    assert named("cpu") == torch.device("cpu")
 
 
 def test_data_stay_where_they_are_if_they_would_take_half_of_what_is_free(monkeypatch):

@@ -3,7 +3,8 @@
 A chapter's outputs are stored as the ``canonical`` rounding gives them: one thread, and of a
 processor only what all x86 processors of ten years have. MKL is told to be ``COMPATIBLE``, since
 each of its faster ways sums otherwise on processors of another maker. The same bits then come out
-on all of them; ``plain`` and ``native`` imitate machines on which they do not.
+on all of them; ``plain`` and ``native`` imitate machines on which they do not. A GPU, which draws
+other random numbers, is hidden from all three.
 
     python tools/rounding.py native pytest --nbval book
 """
@@ -47,7 +48,7 @@ def settings(name: str) -> dict[str, str | None]:
     # other architectures know none of these instructions
     chosen = ROUNDINGS[name] if platform.machine() in ("x86_64", "AMD64") else {}
     unset = dict.fromkeys({variable for values in ROUNDINGS.values() for variable in values})
-    return {**unset, **chosen, **THREADS}
+    return {**unset, **chosen, **THREADS, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def apply(name: str = "canonical") -> None:

@@ -21,6 +21,9 @@ def named(device: str | torch.device) -> torch.device:
             f"got device={str(device)!r}, expected one that is there, such as 'cpu', 'cuda' or "
             f"'mps': {str(error).splitlines()[0]}"
         ) from error
+    if found.type == "cuda" and found.index is None:
+        # PyTorch's functions of random states and memory ask for its number
+        found = torch.device("cuda", torch.cuda.current_device())
     return found
 
 

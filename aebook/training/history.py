@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from aebook._internal.checks import shown
+from aebook._internal.verdicts import Waiting
 from aebook.core import Loss
 from aebook.processes import gather
 
@@ -100,10 +102,10 @@ class Mean:
         self.epoch = epoch
         self.sums: dict[str, float] = {}
         self.count = 0
-        self.waiting: list[tuple[int, dict[str, Tensor]]] = []
+        self.waiting: list[tuple[int, dict[str, Tensor], Sequence[Waiting]]] = []
 
-    def add(self, loss: Loss, samples: int) -> None:
-        """Add the loss of a batch of so many samples."""
+    def add(self, loss: Loss, samples: int, judged: Sequence[Waiting] = ()) -> None:
+        """Add the loss of a batch of so many samples, and what a verdict is to be given on."""
         if not hasattr(loss, "total"):
             raise ValueError(
                 f"got {shown('loss', loss)}, expected an objective that gives an aebook.Loss"
@@ -113,7 +115,8 @@ class Mean:
             # frees, and the next step not fit in there
             self._add({name: term.item() for name, term in loss.terms.items()}, samples)
             return
-        self.waiting.append((samples, {name: term.detach() for name, term in loss.terms.items()}))
+        terms = {name: term.detach() for name, term in loss.terms.items()}
+        self.waiting.append((samples, terms, judged))
         # reading a value waits for the device, so many are read at once
         if len(self.waiting) == 256:
             self._read()
@@ -132,11 +135,18 @@ class Mean:
     def _read(self) -> None:
         if not self.waiting:
             return
-        names = list(self.waiting[0][1])
-        table = torch.stack([torch.stack([t[name] for name in names]) for _, t in self.waiting])
-        for (samples, _), row in zip(self.waiting, table.tolist(), strict=True):
-            self._add(dict(zip(names, row, strict=True)), samples)
-        self.waiting.clear()
+        waiting, self.waiting = self.waiting, []
+        parts = [
+            part.reshape(-1)
+            for _, terms, judged in waiting
+            for part in (*terms.values(), *(values for values, _ in judged))
+        ]
+        numbers = iter(torch.cat(parts).tolist())
+        for samples, terms, judged in waiting:
+            read = {name: next(numbers) for name in terms}
+            for values, verdict in judged:
+                verdict([next(numbers) for _ in range(len(values))])
+            self._add(read, samples)
 
     def _add(self, terms: dict[str, float], samples: int) -> None:
         for name, value in terms.items():

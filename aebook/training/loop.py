@@ -27,10 +27,12 @@ from aebook._internal.devices import chosen, computed_in, moved
 from aebook._internal.files import locked, replaceable
 from aebook._internal.modes import at_rest, carried, recorded, train
 from aebook._internal.randomness import kept, seeded
+from aebook._internal.verdicts import Waiting, deferred
 from aebook.core import Loss, check_objective, check_weighable, settings
 from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
 from aebook.inference import evaluating
 from aebook.networks import Standardised
+from aebook.training.captured import Steps, possible, prepare
 from aebook.training.checkpoints import Resumable
 from aebook.training.fingerprint import fingerprint
 from aebook.training.history import History, Mean
@@ -140,6 +142,10 @@ def fit(
         Run the objective through ``torch.compile``: the same noise and, but for rounding, the same
         result. The first epoch takes seconds more. Objectives that do much beside products of
         matrices gain, variational and contractive ones most; :mod:`aebook.timings` has figures.
+        On a GPU of NVIDIA a step is captured as one CUDA graph where that changes nothing, as it
+        is for Adam, one process, and an objective whose parts are PyTorch's and this package's.
+        With ``compile=True`` it is for parts of your own too, if what they do depends on nothing
+        but tensors: no random numbers of Python or NumPy, no counters.
     device
         Where to train; the default is a GPU (cuda, mps) if there is one, else the CPU.
     seed
@@ -229,14 +235,19 @@ def fit(
     held_out = None
     if validation is not None:
         held_out = batched(validation, None, shuffle=False, default=1024, **kind)
-    steps = _length(batches)
+    count = _length(batches)
     if schedule is None:
-        schedule = constant if steps is None else one_cycle
+        schedule = constant if count is None else one_cycle
 
     path, resting = None if checkpoint is None else Path(checkpoint), at_rest(objective)
     noise = processes.stream_seed(seed, members.rank)
     with _alone(path), _on(objective, device), seeded(noise, device), recorded():
         optimiser = _make(optimizer, parameters, lr, device)
+        # float16's scaler reads whether a step is to be left out, and processes talk in between
+        captured = members.size == 1 and precision is not torch.float16
+        captured = captured and possible(objective, optimiser, device, compile)
+        if captured:
+            prepare(optimiser)
         _factor(schedule, 0.0)
         # float16 has too few exponents for gradients; they are scaled up and back down
         scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
@@ -267,6 +278,23 @@ def fit(
                 data=_contents(batches),
                 validation=_contents(held_out),
             )
+
+        def step(x: Tensor, *others: Tensor | None) -> tuple[Loss, list[Waiting]]:
+            with _autocast(device, precision), processes.shared_batch(), deferred(device) as judged:
+                loss = run(x, *others)
+            total = loss.total
+            if members.size > 1:
+                total = total * processes.weight(len(x), device)
+            scaler.scale(total).backward()
+            if clip is not None:
+                scaler.unscale_(optimiser)
+                torch.nn.utils.clip_grad_norm_(parameters, clip)
+            scaler.step(optimiser)
+            scaler.update()
+            optimiser.zero_grad()
+            return loss, judged
+
+        steps = Steps(step, objective, captured)
         state = Resumable(objective, optimiser, scaler, device, patience, path, made_with)
         if (found := state.load()) is not None:
             done = len(found["history"]["seconds"])
@@ -279,6 +307,8 @@ def fit(
                 # to what the settings were at the last step
                 anneal(objective, found["t"])
             state.resume(found)
+            if captured:
+                prepare(optimiser)
         history = state.history
         # gradients that the caller left behind are not this run's
         optimiser.zero_grad()
@@ -294,33 +324,24 @@ def fit(
                     started = time.perf_counter()
                     train(objective, resting)
                     batches.key = processes.stream_seed(seed, epoch + 1)
-                    mean = Mean(epoch)
-                    for step, (x, *others) in enumerate(_whole(batches, objective)):
+                    mean, rate = Mean(epoch), lr
+                    steps.look()
+                    for number, (x, *others) in enumerate(_whole(batches, objective)):
                         if not warned and example is None:
                             example = x[:1], others[0]
                             warned = warn_beyond_reach(
                                 objective, batches.extremes, *example, stacklevel=5
                             )
-                        t = (epoch + (step / steps if steps else 0)) / epochs
-                        for group in optimiser.param_groups:
-                            group["lr"] = group["initial_lr"] * _factor(schedule, t)
+                        t = (epoch + (number / count if count else 0)) / epochs
+                        rate = _set_rates(optimiser, _factor(schedule, t))
                         if anneal is not None:
                             anneal(objective, t)
+                            steps.look()
                         state.t = t
-
-                        with _autocast(device, precision), processes.shared_batch():
-                            loss = run(x, *others)
-                        total = loss.total
-                        if members.size > 1:
-                            total = total * processes.weight(len(x), device)
-                        scaler.scale(total).backward()
-                        if clip is not None:
-                            scaler.unscale_(optimiser)
-                            torch.nn.utils.clip_grad_norm_(parameters, clip)
-                        scaler.step(optimiser)
-                        scaler.update()
-                        optimiser.zero_grad()
-                        mean.add(loss, len(x))
+                        loss, judged = steps(x, *others)
+                        mean.add(loss, len(x), judged)
+                        # whose graph would tie the parameters' gradients to another stream
+                        del loss
 
                     terms, watched = mean.value(), {}
                     processes.same_buffers(objective)
@@ -338,7 +359,6 @@ def fit(
                             warned = warn_beyond_reach(
                                 objective, seen.extremes, *example, stacklevel=5
                             )
-                    rate = optimiser.param_groups[0]["lr"]
                     history.append(terms, watched, rate, time.perf_counter() - started)
                     state.save()
                     bar.set_postfix(loss=f"{terms['loss']:.4g}")
@@ -407,9 +427,12 @@ def _evaluate(
     """The means of a loss in evaluation mode, which the objective is in."""
     mean = Mean(epoch)
     # the same noise at every call, and none of it taken from the training's stream
-    with torch.no_grad(), seeded(seed, batches.form.device):
+    device = batches.form.device
+    with torch.no_grad(), seeded(seed, device):
         for x, *others in batches:
-            mean.add(objective(x, *others), len(x))
+            with deferred(device) as judged:
+                loss = objective(x, *others)
+            mean.add(loss, len(x), judged)
     return mean.value()
 
 
@@ -465,6 +488,17 @@ def _alone(path: Path | None) -> Iterator[None]:
         yield
 
 
+def _set_rates(optimiser: Optimizer, factor: float) -> float:
+    """Set the learning rates; that of the first parameters."""
+    for group in optimiser.param_groups:
+        rate = group["initial_lr"] * factor
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+    return optimiser.param_groups[0]["initial_lr"] * factor
+
+
 def _factor(schedule: Schedule, t: float) -> float:
     return taken(f"schedule({t:.4g})", schedule(t), float)
 
@@ -472,8 +506,9 @@ def _factor(schedule: Schedule, t: float) -> float:
 def _options(optimiser: Optimizer) -> dict[str, Any]:
     """What an optimiser is, and what it does with how many parameters."""
     groups = {
+        # the rate is a tensor where a step is captured, and changes with the schedule
         str(number): {name: value for name, value in group.items() if name != "initial_lr"}
-        | {"params": len(group["params"])}
+        | {"params": len(group["params"]), "lr": group["initial_lr"]}
         for number, group in enumerate(optimiser.param_groups)
     }
     # of one that somebody wrote, what it was given beside these
