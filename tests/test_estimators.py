@@ -539,6 +539,7 @@ def test_samples_of_the_same_kind_seldom_leave_the_range():
     ae.transform(g.standard_normal((10_000, 20)))
 
 
+@pytest.mark.usefixtures("on_the_cpu")
 def test_threads_find_what_one_finds():
     x = table()
     grid = {"n_components": [1, 2, 3], "hidden_layer_sizes": [(), (5,)]}

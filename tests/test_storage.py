@@ -468,6 +468,8 @@ def test_parts_may_lie_deep_and_a_decoder_may_be_tied_to_them(tmp_path):
 # --- what cannot be saved
 
 
+# which moves what it wraps to a GPU, where there is one
+@pytest.mark.usefixtures("on_the_cpu")
 @pytest.mark.parametrize("wrap", [nn.DataParallel, partial(torch.compile, backend="eager")])
 def test_wrappers_are_left_out(wrap, tmp_path):
     model = made("plain")
