@@ -12,7 +12,16 @@ FILES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 #: What other packages have under names with an underscore, where they offer nothing else.
-THEIRS = {"_forward_hooks", "_forward_pre_hooks", "_modules", "_asdict", "_fields", "_replace"}
+THEIRS = {
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_modules",
+    "_version",
+    "_asdict",
+    "_fields",
+    "_replace",
+}
 
 
 def table():
