@@ -82,7 +82,7 @@ EXEMPT = {
     "a result, whose fields nobody gives": (
         r".*\.(Decomposition|Found|Neighbours|Recalled|Scores|Properties|SampleQuality|Interval"
         r"|Window|Estimate|PrecisionRecall|IntrinsicDimension|Record|Loss|Pass|Posterior|Glosses"
-        r"|Images|Nouns|Posts|Segments|Table|LinearHasher|PrincipalComponents|LinearDenoiser"
+        r"|Images|Nouns|Posts|Segments|Table|LinearHasher|PrincipalComponents|MaskedMap|LinearDenoiser"
         r"|History|History\.append|Lengths)$|.*rate_distortion\.Curve$"
     ),
     "runs in every step of training, on what the model gives it": (
@@ -463,9 +463,14 @@ CASES = {
     "theory.likelihood.sample": lambda: dict(model=vae().model, n=2, generator=None),
     "theory.linear.affine": lambda: dict(network=affine(), width=6),
     "theory.linear.eckart_young": lambda: dict(x=data(), p=2),
+    "theory.linear.masked_map": lambda: dict(x=data(), share=0.5, p=2),
     "theory.linear.principal_angles": lambda: dict(a=data()[:6, :2], b=data()[:6, 2:4]),
     "theory.linear.principal_components": lambda: dict(x=data(), p=2),
     "theory.linear.recover_components": lambda: dict(model=tied_by_its_loss(), tolerance=0.05),
+    "theory.linear.MaskedMap.encode": lambda: (
+        linear.masked_map(data(), 0.5, 2).encode,
+        dict(x=data()),
+    ),
     "theory.linear.PrincipalComponents.encode": lambda: (
         linear.principal_components(data(), 2).encode,
         dict(x=data()),
@@ -1144,6 +1149,7 @@ TAKEN = {
         "jacobian.jacobian(x)",
         "jacobian.squared_norm(x)",
         "theory.likelihood.ImportanceWeighted.forward(x)",
+        "theory.linear.MaskedMap.encode(x)",
         "theory.linear.PrincipalComponents.encode(x)",
         "theory.linear.PrincipalComponents.decode(z)",
         "theory.linear.PrincipalComponents.reconstruct(x)",
@@ -1337,6 +1343,7 @@ TAKEN = {
         "theory.dimension.maximum_likelihood(x)",
         "theory.dimension.two_nn(x)",
         "theory.linear.eckart_young(x)",
+        "theory.linear.masked_map(x)",
         "theory.linear.principal_components(x)",
         "theory.score.Mixture(means)",
         "theory.score.linear_denoiser(x)",

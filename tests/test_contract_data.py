@@ -342,6 +342,7 @@ COMPUTES = {
     "itq": lambda d: itq(d, 3).bits(d),
     "stacked_features": lambda d: stacked_features(d, (3,), epochs=1, fine_tune=0)(d),
     "principal_components": lambda d: linear.principal_components(d, 3).components,
+    "masked_map": lambda d: linear.masked_map(d, 0.5, 3).matrix,
     "eckart_young": lambda d: linear.eckart_young(d, 3),
     "two_nn": lambda d: dimension.two_nn(d).dimension,
     "linear_denoiser": lambda d: score.linear_denoiser(d, 0.1).matrix,
