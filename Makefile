@@ -1,7 +1,9 @@
 # `make book` builds the book, `make test` tests everything, `make help` lists the rest.
 
 PYTHON ?= python3
-JOBS ?= 2
+# Test processes: one a core and 2 GiB, and no more than four, since a container has fewer than it sees.
+JOBS ?= $(shell $(PYTHON) -c 'import os; s = os.sysconf; \
+	print(max(1, min(4, s("SC_NPROCESSORS_ONLN"), (s("SC_PHYS_PAGES") * s("SC_PAGE_SIZE")) >> 31)))' 2>/dev/null || echo 2)
 PORT ?= 8000
 SHIFT ?= 1
 CHAPTER ?=
