@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aebook._internal.contract import checked
+from aebook._internal.checks import array, number
+from aebook._internal.contract import checked, taken
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
 from aebook.jacobian import contractive
@@ -110,8 +111,7 @@ def sparsity(
     >>> objective(torch.tensor([[0.0, 0.5], [0.5, 1.0]])).terms["sparsity"]  # means 0.25 and 0.75
     tensor(0.5000)
     """
-    if not 0 < target < 1:
-        raise ValueError(f"got target={target}, expected a mean activity between 0 and 1")
+    target = number("target", target, below=1)
     return partial(_sparsity, target=target, kind=kind, over=over, layer=layer)
 
 
@@ -134,12 +134,7 @@ def kl_to_prior(seen: Pass) -> Tensor:
 
 
 def _check_posterior(model: Autoencoder) -> None:
-    if not isinstance(model.bottleneck, Gaussian):
-        raise ValueError(
-            f"got the penalty kl_to_prior with the bottleneck {type(model.bottleneck).__name__}, "
-            "expected bottlenecks.Gaussian: a code without a posterior has no divergence from the "
-            "prior"
-        )
+    taken("the bottleneck of kl_to_prior", model.bottleneck, Gaussian)
 
 
 kl_to_prior.check = _check_posterior  # pyright: ignore[reportFunctionMemberAccess]
@@ -171,20 +166,11 @@ def _sparsity(seen: Pass, target: float, kind: str, over: str, layer: int | None
     elif kind == "l2":
         distance = (mean - target).square()
     else:
-        _check_activities(h)
+        if not torch.compiler.is_compiling():
+            advice = "end the layer in a sigmoid, or use kind='l1' or 'l2'"
+            array("activities", h, least=0, most=1, finite=False, empty=True, advice=advice)
         # a mean of exactly 0 or 1 would make the logarithm infinite
         mean = mean.clamp(1e-7, 1 - 1e-7)
         distance = target * (target / mean).log()
         distance = distance + (1 - target) * ((1 - target) / (1 - mean)).log()
     return distance.sum() if over == "data" else distance
-
-
-def _check_activities(h: Tensor) -> None:
-    if torch.compiler.is_compiling():
-        return
-    low, high = (float(v) for v in h.detach().aminmax())
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"got activities from {low:.3g} to {high:.3g} for the KL sparsity, expected 0 to 1: "
-            "end the layer in a sigmoid, or use kind='l1' or 'l2'"
-        )

@@ -86,7 +86,7 @@ def test_components_of_fewer_samples_than_dimensions_reconstruct_them():
 @pytest.mark.parametrize(
     ("x", "p", "message"),
     [
-        (draw(5, 3), 4, r"got p=4 for data of shape \(5, 3\), expected 1 to 3"),
+        (draw(5, 3), 4, r"got p=4, expected a whole number from 1 to 3"),
         (draw(5, 3), 0, "got p=0"),
         (draw(5), 1, r"got data of shape \(5,\), expected \(samples, \.\.\.\)"),
         (draw(0, 3), 1, "got no data"),
@@ -182,7 +182,7 @@ def test_a_space_inside_another_has_no_angle_with_it():
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (draw(3, 2), draw(4, 2), "got matrices with 3 and 4 rows.*directions are columns"),
+        (draw(3, 2), draw(4, 2), "got 3 rows of a and 4 rows of b, expected as many of eac"),
         (draw(3), draw(3, 1), r"first matrix of shape \(3,\)"),
         (draw(3, 1), torch.ones(3, 2), "a second matrix.*linearly dependent"),
         (draw(2, 3), draw(2, 1), "a first matrix.*linearly dependent"),

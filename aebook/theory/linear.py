@@ -20,7 +20,7 @@ from scipy.linalg import eigh
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from aebook._internal.checks import number, rows, whole
+from aebook._internal.checks import array, as_many, number, rows, whole
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.data import Data, vectors
@@ -86,11 +86,7 @@ def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
     (25.0, True)
     """
     x = vectors(x)
-    p = min(x.shape) if p is None else whole("p", p, least=0)
-    if not 1 <= p <= min(x.shape):
-        raise ValueError(
-            f"got p={p} for data of shape {tuple(x.shape)}, expected 1 to {min(x.shape)}"
-        )
+    p = min(x.shape) if p is None else whole("p", p, most=min(x.shape))
     mean = x.mean(0)
     centred = x - mean
     if len(x) > x.shape[1]:
@@ -210,12 +206,9 @@ def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> principal_angles([[1.0], [0.0]], [[1.0], [1.0]])  # π/4
     tensor([0.7854], dtype=torch.float64)
     """
-    a, b = _matrix(a, "first matrix"), _matrix(b, "second matrix")
-    if len(a) != len(b):
-        raise ValueError(
-            f"got matrices with {len(a)} and {len(b)} rows; expected the same number, "
-            "one a dimension of the message: directions are columns"
-        )
+    a, b = _matrix(a, "the first matrix"), _matrix(b, "the second matrix")
+    advice = "one a dimension of the message, since directions are columns"
+    as_many(advice, **{"rows of a": len(a), "rows of b": len(b)})
     for which, matrix in (("first", a), ("second", b)):
         # the length of a direction says nothing of the space
         if torch.linalg.matrix_rank(normalize(matrix, dim=0)) < matrix.shape[1]:
@@ -367,10 +360,5 @@ def _matrix(values: ArrayLike, what: str) -> Tensor:
         # a copy, since torch takes no array that is read-only or runs backwards
         values = torch.from_numpy(np.array(values, dtype=np.float64))
     values = values.detach().to("cpu", torch.float64)
-    if values.dim() != 2 or 0 in values.shape:
-        raise ValueError(
-            f"got a {what} of shape {tuple(values.shape)}, expected two dimensions with entries"
-        )
-    if not values.isfinite().all():
-        raise ValueError(f"got a {what} with NaN or infinite entries, expected finite ones")
+    array(what, values, "(m, n)")
     return values

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import need, one_of
+from aebook._internal.checks import need
 from aebook._internal.contract import checked
 from aebook.applications.retrieval.codes import (
     Neighbours,
@@ -26,6 +26,8 @@ from aebook.applications.retrieval.scan import split
 from aebook.hashing import check_bits, check_codes
 
 __all__ = ["FaissIndex"]
+
+Kind = Literal["flat", "multi_hash"]
 
 
 class FaissIndex:
@@ -61,9 +63,8 @@ class FaissIndex:
     """
 
     @checked
-    def __init__(self, bits: int, kind: str = "flat") -> None:
+    def __init__(self, bits: int, kind: Kind = "flat") -> None:
         self.bits, self.kind = check_bits(bits), kind
-        one_of("kind", kind, ("flat", "multi_hash"))
         faiss = need("faiss", "faiss", "scale")
         size = -(-self.bits // 8) * 8
         if kind == "flat":
@@ -135,7 +136,7 @@ class FaissIndex:
 
     @classmethod
     @checked
-    def load(cls, path: str | os.PathLike[str], kind: str = "flat") -> FaissIndex:
+    def load(cls, path: str | os.PathLike[str], kind: Kind = "flat") -> FaissIndex:
         """As :meth:`HammingIndex.load`."""
         bits, codes, ids = read(path)
         index = cls(bits, kind)

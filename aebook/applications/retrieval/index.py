@@ -85,10 +85,8 @@ class HammingIndex:
     def __init__(self, bits: int, address_bits: int | None = None) -> None:
         self.bits = check_bits(bits)
         most = min(self.bits, 30)
-        if address_bits is not None and check_bits(address_bits) > most:
-            raise ValueError(
-                f"got address_bits={address_bits} for {bits} bits, expected {most} or fewer"
-            )
+        if address_bits is not None:
+            whole("address_bits", address_bits, most=most)
         self._fixed = address_bits
         # in the order of their addresses: entry n has the code _words[:, n] and the id _ids[n]
         self._words = words(np.zeros((0, -(-self.bits // 8)), np.uint8))

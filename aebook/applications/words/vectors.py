@@ -29,7 +29,7 @@ from scipy.sparse.linalg import svds
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from aebook._internal.checks import check_arguments, number
+from aebook._internal.checks import array, as_many, check_arguments, number, whole
 from aebook._internal.contract import checked
 from aebook._internal.letters import composed, run
 from aebook._internal.reading import matrix as matrix_of
@@ -63,8 +63,6 @@ def tokens(text: str) -> list[str]:
     >>> tokens("Two cats, one dog.")
     ['two', 'cats', 'one', 'dog']
     """
-    if not isinstance(text, str):
-        raise ValueError(f"got a text of type {type(text).__name__}, expected a string")
     text = composed(text)
     return re.findall(run(r"[^\W\d_]", text), text)
 
@@ -93,7 +91,7 @@ def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
     ['the', 'cat']
     """
     check_arguments(least=least)
-    counts = Counter(token for text in _texts(texts) for token in tokens(text))
+    counts = Counter(token for text in texts for token in tokens(text))
     words = [word for word, count in counts.items() if count >= least]
     if not words:
         raise ValueError(
@@ -155,7 +153,7 @@ def cooccurrence(
     check_arguments(window=window)
     row = _numbers(words, "words")
     column = row if contexts is None else _numbers(contexts, "contexts")
-    ids: list[Any] = [token for text in _texts(texts) for token in (*tokens(text), None)]
+    ids: list[Any] = [token for text in texts for token in (*tokens(text), None)]
     rows = np.array([row.get(token, -1) for token in ids], np.int64)
     columns = np.array([column.get(token, -1) for token in ids], np.int64)
     number = np.cumsum([token is None for token in ids])
@@ -211,8 +209,7 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
            [0.    , 0.6931]])
     """
     shift = number("shift", shift)
-    if number("smoothing", smoothing) > 1:
-        raise ValueError(f"got smoothing={smoothing}, expected more than 0 and at most 1")
+    smoothing = number("smoothing", smoothing, most=1)
     counts = _counts(counts).tocoo()
     of_word = counts.sum(1)
     of_context = counts.sum(0) ** smoothing
@@ -256,18 +253,14 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     [[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]]
     """
     matrix = matrix_of("matrix", matrix, dtype=np.float64)
-    check_arguments(p=p)
-    if p > min(matrix.shape):
-        raise ValueError(
-            f"got p={p} for a matrix of shape {matrix.shape}, expected 1 to {min(matrix.shape)}"
-        )
+    p = whole("p", p, most=min(matrix.shape))
     power = number("power", power, least=0)
     if p == min(matrix.shape):
         u, s, _ = np.linalg.svd(matrix.toarray() if sparse.issparse(matrix) else matrix, False)
     else:
         # the start is fixed, so that the same matrix gives the same vectors
         start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-        found: Any = svds(matrix, int(p), v0=start)
+        found: Any = svds(matrix, p, v0=start)
         u, s = found[0][:, ::-1], found[1][::-1]
     return u * s**power
 
@@ -378,11 +371,8 @@ def neighbours(
             "holds frequent words in lower case"
         )
     rows: Any = normalize(matrix_of("vectors", vectors, dtype=np.float64))
-    if len(rows) != len(number):
-        raise ValueError(f"got {len(rows)} vectors for {len(number)} words, expected one each")
-    check_arguments(k=k)
-    if k >= len(number):
-        raise ValueError(f"got k={k}, expected at most {len(number) - 1}, the number of others")
+    as_many(vectors=len(rows), words=len(number))
+    whole("k", k, most=len(number) - 1, advice="ask for fewer, or give more words")
     own = number[word]
     cosines = rows @ rows[own]
     order: list[int] = np.argsort(-cosines, kind="stable").tolist()
@@ -390,27 +380,17 @@ def neighbours(
     return [(words[n], float(cosines[n])) for n in others[:k]]
 
 
-def _texts(texts: Iterable[str]) -> Iterable[str]:
-    if isinstance(texts, str):
-        raise ValueError("got one string as the texts, expected several: use [text]")
-    return texts
-
-
 def _numbers(words: Sequence[str], what: str) -> dict[str, int]:
-    numbers = {} if isinstance(words, str) else {word: n for n, word in enumerate(words)}
+    numbers = {word: n for n, word in enumerate(words)}
     if not numbers or len(numbers) != len(words):
-        raise ValueError(
-            f"got {what} that are {'a string' if isinstance(words, str) else 'none or repeat'}, "
-            "expected a list of different words"
-        )
+        raise ValueError(f"got {what} that are none or repeat, expected a list of different words")
     return numbers
 
 
 def _counts(counts: Any) -> sparse.csr_array:
     counts = matrix_of("counts", counts, dtype=np.float64)
     counts = sparse.csr_array(counts)
-    if counts.nnz and counts.data.min() < 0:
-        raise ValueError(f"got a count of {counts.data.min():.3g}, expected 0 or more")
+    array("counts", counts.data, least=0, empty=True)
     if counts.sum() == 0:
         raise ValueError(
             "got counts that are all 0, expected some above: no word has a neighbour in the texts"
