@@ -664,7 +664,7 @@ def test_pieces_are_bounded_and_results_leave_the_device_one_by_one():
 
 def test_only_a_model_is_encoded_with():
     for call in (aebook.encode, aebook.decode, aebook.reconstruct):
-        with pytest.raises(ValueError, match=r"got a Objective.*objective\.model"):
+        with pytest.raises(ValueError, match=r"got model=Objective.*objective\.model"):
             call(plain(), X)
         with pytest.raises(ValueError, match="got chunk=0"):
             call(plain().model, X, chunk=0)

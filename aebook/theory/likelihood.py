@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import array, as_many, counted, number, tensors, whole
+from aebook._internal.checks import array, counted, number, tensors, whole
 from aebook._internal.contract import checked, taken
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
@@ -170,7 +170,11 @@ class ImportanceWeighted(nn.Module):
         objective, model = self.objective, self.objective.model
         target = x if target is None else target
         tensors(x=x, target=target)
-        as_many(targets=len(target), messages=len(x))
+        if target.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"got targets of shape {tuple(target.shape)} for messages of {tuple(x.shape)}, "
+                "expected one each"
+            )
         corrupted = objective.corrupted(x)
         activations = layers(model.encoder, corrupted)
         posterior = model.bottleneck.posterior(activations[-1])
