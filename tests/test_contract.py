@@ -995,7 +995,7 @@ CASES = {
     "applications.words.vectors.cooccurrence": lambda: dict(
         texts=SENTENCES, words=["a", "house"], contexts=None, window=2, sided=False
     ),
-    "applications.words.vectors.messages": lambda: dict(
+    "applications.words.vectors.word_messages": lambda: dict(
         counts=np.ones((3, 4)), shift=1.0, smoothing=0.75
     ),
     "applications.words.vectors.neighbours": lambda: dict(
@@ -1299,7 +1299,7 @@ TAKEN = {
         "applications.images.filters.wavelet(sigma)",
         "applications.molecules.model.sample(temperature)",
         "applications.molecules.model.warm_up(until)",
-        "applications.words.vectors.messages(shift)",
+        "applications.words.vectors.word_messages(shift)",
         "applications.words.vectors.ppmi(shift)",
     ),
     # any text, or a path of a new file
@@ -1368,7 +1368,7 @@ TAKEN = {
         "applications.retrieval.hashers.itq(x)",
         "applications.retrieval.hashers.lsh(x)",
         "applications.retrieval.hashers.pca_sign(x)",
-        "applications.words.vectors.messages(counts)",
+        "applications.words.vectors.word_messages(counts)",
         "applications.words.vectors.neighbours(vectors)",
         "applications.words.vectors.ppmi(counts)",
         "applications.words.vectors.singular_vectors(matrix)",

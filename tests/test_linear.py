@@ -86,7 +86,7 @@ def test_components_of_fewer_samples_than_dimensions_reconstruct_them():
 @pytest.mark.parametrize(
     ("x", "p", "message"),
     [
-        (draw(5, 3), 4, r"got p=4, expected a whole number from 1 to 3"),
+        (draw(5, 3), 4, r"got p=4 for data of shape \(5, 3\), expected 1 to 3"),
         (draw(5, 3), 0, "got p=0"),
         (draw(5), 1, r"got data of shape \(5,\), expected \(samples, \.\.\.\)"),
         (draw(0, 3), 1, "got no data"),

@@ -14,13 +14,13 @@ from scipy import sparse
 import aebook
 from aebook.applications.words import (
     cooccurrence,
-    messages,
     neighbours,
     ppmi,
     singular_vectors,
     tokens,
     vocabulary,
     word_autoencoder,
+    word_messages,
 )
 
 TEXTS = ["The cat, the 2 dogs!", "a dog_sees the cat", "Über-Katze"]
@@ -205,7 +205,7 @@ def test_neighbours_are_ranked_by_their_cosine():
 def test_messages_are_ppmi_and_shares():
     counts = counts_of()
     counts[5] = 0
-    x, target = messages(counts, shift=2)
+    x, target = word_messages(counts, shift=2)
     assert x.dtype == target.dtype == torch.float32
     np.testing.assert_allclose(x, ppmi(counts, shift=2).toarray(), rtol=1e-6)
     assert target[5].sum() == 0
@@ -214,7 +214,7 @@ def test_messages_are_ppmi_and_shares():
 
 
 def test_the_objective_is_its_formula():
-    x, target = messages(counts_of())
+    x, target = word_messages(counts_of())
     objective = word_autoencoder(20, 4, hidden=0.5)
     torch.manual_seed(0)
     seen = objective.corruption(x)
@@ -232,7 +232,7 @@ def test_it_tells_two_languages_apart():
     words = ["a", "b", "c", "d", "e", "u", "v", "w", "x", "y"]
     texts = [" ".join(draw.choice(words[:5] if n % 2 else words[5:], size=6)) for n in range(200)]
     assert Counter(vocabulary(texts)) == Counter(words)
-    x, target = messages(cooccurrence(texts, words))
+    x, target = word_messages(cooccurrence(texts, words))
     objective = word_autoencoder(x.shape[1], 3)
     torch.manual_seed(0)
     aebook.fit(objective, (x, target), epochs=300, lr=1e-2, progress=False)

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from aebook._internal.contract import checked
-from aebook.datasets.verified import Archive, Checksums, check_split, load, read_idx, read_shipped
+from aebook.datasets.verified import (
+    Archive,
+    Checksums,
+    check_split,
+    read_archived,
+    read_idx,
+    read_shipped,
+)
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "FASHION_MNIST",
@@ -216,8 +223,8 @@ def _shipped(name: str, split: str) -> Images:
 
 def _canonical(archive: Archive, split: str) -> Images:
     prefix = _PREFIXES[split]
-    images = read_idx(load(archive, f"{prefix}-images-idx3-ubyte.gz"))
-    labels = read_idx(load(archive, f"{prefix}-labels-idx1-ubyte.gz"))
+    images = read_idx(read_archived(archive, f"{prefix}-images-idx3-ubyte.gz"))
+    labels = read_idx(read_archived(archive, f"{prefix}-labels-idx1-ubyte.gz"))
     return _tensors(images, labels)
 
 

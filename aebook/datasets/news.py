@@ -206,7 +206,7 @@ def online_news() -> Posts:
     K. Fernandes, P. Vinagre, P. Cortez, "A Proactive Intelligent Decision Support System for
     Predicting the Popularity of Online News", EPIA 2015.
     """
-    return verified.search(
+    return verified.look_for(
         NEWS,
         NEWS_ZIP,
         _news_copies(),

@@ -40,13 +40,13 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "cache_folder",
     "check_split",
     "downloader",
-    "load",
     "local_folders",
+    "look_for",
+    "read_archived",
     "read_idx",
     "read_local",
     "read_shipped",
     "read_verified",
-    "search",
     "sha256",
     "unpacked",
 ]
@@ -261,7 +261,7 @@ def read_local(folder: Path, name: str, checksums: Checksums) -> bytes:
     raise FileNotFoundError(f"{folder} has no {name}, nor a decompressed copy")
 
 
-def load(archive: Archive, name: str) -> bytes:
+def read_archived(archive: Archive, name: str) -> bytes:
     """Find or download one file of an archive, and return its verified, decompressed content.
 
     Parameters
@@ -301,19 +301,19 @@ def load(archive: Archive, name: str) -> bytes:
     if archive.package:
         advice.insert(0, f"on Debian or Ubuntu, install the package {archive.package}")
     advice.insert(0, "use the subset that ships with the package: full=False")
-    return search(
+    return look_for(
         archive,
         name,
         local_folders(archive),
         lambda folder: read_local(folder, name, checksums),
         fetched,
         advice,
-        # load, _canonical, fashion_mnist, its check, and who calls it
+        # read_archived, _canonical, fashion_mnist, its check, and who calls it
         stacklevel=6,
     )
 
 
-def search(
+def look_for(
     archive: Archive,
     name: str,
     places: Iterable[Path],

@@ -86,7 +86,11 @@ def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
     (25.0, True)
     """
     x = vectors(x)
-    p = min(x.shape) if p is None else whole("p", p, most=min(x.shape))
+    p = min(x.shape) if p is None else whole("p", p, least=0)
+    if not 1 <= p <= min(x.shape):
+        raise ValueError(
+            f"got p={p} for data of shape {tuple(x.shape)}, expected 1 to {min(x.shape)}"
+        )
     mean = x.mean(0)
     centred = x - mean
     if len(x) > x.shape[1]:

@@ -6,7 +6,7 @@ of like meaning get codes in like directions. What it has to beat are the counts
 (:func:`ppmi`), and their singular vectors (:func:`singular_vectors`).
 
 >>> words = vocabulary(texts)
->>> x, shares = messages(cooccurrence(texts, words, words[:1000]))
+>>> x, shares = word_messages(cooccurrence(texts, words, words[:1000]))
 >>> objective = word_autoencoder(x.shape[1], 64)
 >>> history = aebook.fit(objective, (x, shares), epochs=20, lr=8e-3, batch_size=256)
 >>> neighbours("butter", words, objective.model.encode(x), k=5)
@@ -40,13 +40,13 @@ from aebook.variants import plain
 
 __all__ = [
     "cooccurrence",
-    "messages",
     "neighbours",
     "ppmi",
     "singular_vectors",
     "tokens",
     "vocabulary",
     "word_autoencoder",
+    "word_messages",
 ]
 
 
@@ -266,7 +266,9 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
 
 
 @checked
-def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tuple[Tensor, Tensor]:
+def word_messages(
+    counts: Any, *, shift: float = 1.0, smoothing: float = 0.75
+) -> tuple[Tensor, Tensor]:
     r"""What the autoencoder of words sees of each word, and what it has to say.
 
     The input is the word's row of :func:`ppmi`; the target is the distribution of its neighbours,
@@ -287,8 +289,8 @@ def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tup
 
     Examples
     --------
-    >>> from aebook.applications.words import messages
-    >>> x, shares = messages(np.array([[3.0, 1.0], [1.0, 1.0]]))
+    >>> from aebook.applications.words import word_messages
+    >>> x, shares = word_messages(np.array([[3.0, 1.0], [1.0, 1.0]]))
     >>> shares
     tensor([[0.7500, 0.2500],
             [0.5000, 0.5000]])
@@ -309,7 +311,7 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
         L = E_w E_T \Bigl[-\sum_c \frac{C_{wc}}{C_{w \cdot}}
         \log \mathrm{softmax}(W_2 (W_1 T(x_w) + b_1) + b_2)_c\Bigr]
 
-    where T hides contexts. Give :func:`aebook.fit` the pair that :func:`messages` returns.
+    where T hides contexts. Give :func:`aebook.fit` the pair that :func:`word_messages` returns.
 
     Parameters
     ----------
@@ -322,8 +324,8 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
 
     Examples
     --------
-    >>> from aebook.applications.words import messages, word_autoencoder
-    >>> x, shares = messages(np.random.default_rng(0).random((20, 8)))
+    >>> from aebook.applications.words import word_autoencoder, word_messages
+    >>> x, shares = word_messages(np.random.default_rng(0).random((20, 8)))
     >>> objective = word_autoencoder(contexts=8, p=2)
     >>> history = aebook.fit(objective, (x, shares), epochs=1)
     >>> objective.model.encode(x).shape
