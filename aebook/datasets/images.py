@@ -1,6 +1,5 @@
 """Fashion-MNIST and MNIST: 28 x 28 grey images of ten classes each."""
 
-import io
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from aebook.datasets.verified import (
     check_split,
     read_archived,
     read_idx,
-    read_shipped,
+    shipped_arrays,
 )
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
@@ -217,8 +216,8 @@ def mnist(split: str = "train", *, full: bool = False) -> Images:
 
 
 def _shipped(name: str, split: str) -> Images:
-    with np.load(io.BytesIO(read_shipped(name)), allow_pickle=False) as arrays:
-        return _tensors(arrays[f"{split}_images"], arrays[f"{split}_labels"])
+    arrays = shipped_arrays(name)
+    return _tensors(arrays[f"{split}_images"], arrays[f"{split}_labels"])
 
 
 def _canonical(archive: Archive, split: str) -> Images:

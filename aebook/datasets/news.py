@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -141,9 +141,9 @@ def posts(count: Literal["reposts", "favourites"] = "reposts", *, replies: bool 
     >>> tuple(features.shape), int(counts.median())
     ((17437, 30), 429)
     """
-    with np.load(io.BytesIO(verified.read_shipped("posts.npz")), allow_pickle=False) as arrays:
-        stored = arrays["features"]
-        gaps, counts = (_whole(arrays[name]) for name in ("minutes", count))
+    arrays: Any = verified.shipped_arrays("posts.npz")
+    stored = arrays["features"]
+    gaps, counts = (_whole(arrays[name]) for name in ("minutes", count))
     times = POSTS_EPOCH + 60 * np.cumsum(gaps)
     gaps[0] = 0
     local = times - CLOCK

@@ -40,6 +40,7 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "cache_folder",
     "check_split",
     "downloader",
+    "lines",
     "local_folders",
     "look_for",
     "read_archived",
@@ -48,6 +49,7 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "read_shipped",
     "read_verified",
     "sha256",
+    "shipped_arrays",
     "unpacked",
 ]
 
@@ -132,6 +134,31 @@ def read_shipped(name: str) -> bytes:
         If the file is missing or is not the one that was shipped.
     """
     return read_verified(resources.files("aebook.datasets") / "files" / name, SHIPPED[name])
+
+
+def shipped_arrays(name: str) -> dict[str, np.ndarray]:
+    """The arrays of a file of NumPy's that ships with the package, by their names.
+
+    Examples
+    --------
+    >>> from aebook.datasets.verified import shipped_arrays
+    >>> sorted(shipped_arrays("shuttle.npz"))
+    ['features', 'labels']
+    """
+    with np.load(io.BytesIO(read_shipped(name)), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def lines(text: np.ndarray) -> list[str]:
+    r"""Lines of text that is stored as an array of bytes.
+
+    Examples
+    --------
+    >>> from aebook.datasets.verified import lines
+    >>> lines(np.frombuffer(b"one\ntwo", np.uint8))
+    ['one', 'two']
+    """
+    return text.tobytes().decode().split("\n")
 
 
 def unpacked(file: gzip.GzipFile | IO[bytes]) -> bytes:

@@ -114,11 +114,6 @@ def check_unknown(ids: NDArray[np.int64], held: NDArray[np.int64]) -> None:
         )
 
 
-def check_radius(radius: int) -> int:
-    """A radius as an int, if it is one."""
-    return whole("radius", radius, least=0)
-
-
 def check_k(k: int, count: int) -> int:
     """The number of neighbours as an int, if there are so many."""
     return whole("k", k, most=count, advice="add codes or ask for fewer neighbours")

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import need
+from aebook._internal.checks import need, whole
 from aebook._internal.contract import checked
 from aebook.applications.retrieval.codes import (
     Neighbours,
     check_ids,
     check_k,
-    check_radius,
     check_unknown,
     new_ids,
     read,
@@ -113,7 +112,7 @@ class FaissIndex:
     @checked
     def within(self, queries: NDArray[np.uint8] | Tensor, radius: int) -> list[Neighbours]:
         """As :meth:`HammingIndex.within`."""
-        queries, radius = check_codes(queries, self.bits), check_radius(radius)
+        queries, radius = check_codes(queries, self.bits), whole("radius", radius, least=0)
         index = self._flat
         if self.kind == "multi_hash":
             tables, b = self._index.nhash, self._index.b

@@ -31,7 +31,6 @@ from aebook.applications.retrieval.codes import (
     Neighbours,
     check_ids,
     check_k,
-    check_radius,
     check_unknown,
     hamming_distances,
     new_ids,
@@ -183,7 +182,7 @@ class HammingIndex:
         list of Neighbours
             One a query, with distances and ids (M,); M may be 0.
         """
-        queries, radius = words(check_codes(queries, self.bits)), check_radius(radius)
+        queries, radius = words(check_codes(queries, self.bits)), whole("radius", radius, least=0)
         found = self._by_table(queries, radius)
         left = [row for row, near in enumerate(found) if near is None]
         rest = hamming_scan.within(self._words, self._ids, queries[:, left], radius)
@@ -194,7 +193,7 @@ class HammingIndex:
     @checked
     def scan(self, queries: NDArray[np.uint8] | Tensor, radius: int) -> list[Neighbours]:
         """The same as :meth:`within`, by a look at all codes."""
-        queries, radius = words(check_codes(queries, self.bits)), check_radius(radius)
+        queries, radius = words(check_codes(queries, self.bits)), whole("radius", radius, least=0)
         self._settle()
         return hamming_scan.within(self._words, self._ids, queries, radius)
 
@@ -208,7 +207,7 @@ class HammingIndex:
         word = words(check_codes(as_array(code)[None], self.bits))
         self._settle()
         return table.addresses_of(word, self._picked) ^ table.flips_within(
-            len(self._picked), check_radius(radius)
+            len(self._picked), whole("radius", radius, least=0)
         )
 
     @checked
