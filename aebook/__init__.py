@@ -49,20 +49,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # where the names of the package itself live
-_HOMES = {
-    "Autoencoder": "core",
-    "History": "training",
-    "Loss": "core",
-    "Objective": "core",
-    "decode": "inference",
-    "encode": "inference",
-    "evaluate": "training",
-    "fit": "training",
-    "lbfgs": "training",
-    "load": "storage",
-    "reconstruct": "inference",
-    "save": "storage",
+_OFFERED = {
+    "core": ("Autoencoder", "Loss", "Objective"),
+    "inference": ("decode", "encode", "reconstruct"),
+    "storage": ("load", "save"),
+    "training": ("History", "evaluate", "fit", "lbfgs"),
 }
+_HOMES = {name: room for room, names in _OFFERED.items() for name in names}
 
 __all__ = [
     "Autoencoder",

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aebook._internal.checks import as_array, number, shown, whole
+from aebook._internal.checks import as_array, counted, number, whole
+from aebook._internal.contract import taken
 
 __all__ = ["verify"]
 
@@ -72,8 +73,7 @@ def verify(
     >>> verify("AE over PCA, three seeds", [0.61, 0.63, 0.62], above=[0.55, 0.56, 0.54])
     AE over PCA, three seeds: 0.61 > 0.55, 0.63 > 0.56, 0.62 > 0.54
     """
-    if not isinstance(what, str):
-        raise ValueError(f"got {shown('what', what)}, expected text")
+    taken("what", what, str)
     within, digits = number("within", within, least=0), whole("digits", digits, most=5)
     given = {">": above, "<": below, ">=": at_least, "<=": at_most, "=": equal}
     bounds = {sign: _numbers(bound) for sign, bound in given.items() if bound is not None}
@@ -85,8 +85,7 @@ def verify(
         raise ValueError(
             f"got no bound for {what!r}: give above, below, at_least, at_most or equal"
         )
-    if values.size == 0:
-        raise ValueError(f"got no value for {what!r}, expected one or more")
+    counted(f"values of {what!r}", values.size)
     if values.dtype == bool:
         raise ValueError(f"got a truth value for {what!r}, expected the number that was measured")
     for sign, bound in bounds.items():

@@ -109,9 +109,8 @@ class ConcreteSelector(nn.Module):
     @checked
     def __init__(self, m: int, k: int, temperature: float = 10.0) -> None:
         super().__init__()
-        m, k = whole("m", m), whole("k", k)
-        if k > m:
-            raise ValueError(f"got k={k} features to select of m={m}, expected at most that many")
+        m = whole("m", m)
+        k = whole("k", k, most=m)
         self.shape = (m,)
         self.logits = nn.Parameter(torch.empty(k, m))
         self.register_buffer("temperature", torch.tensor(number("temperature", temperature)))

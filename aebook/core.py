@@ -37,6 +37,7 @@ __all__ = [
     "check_weighable",
     "layers",
     "settings",
+    "trainable",
 ]
 
 
@@ -378,6 +379,27 @@ def check_objective(objective: nn.Module) -> None:
             "got an Autoencoder, expected an Objective, which says what it is trained for: "
             "aebook.Objective(model)"
         )
+
+
+def trainable(objective: nn.Module) -> list[nn.Parameter]:
+    """What training may change; a ValueError where there is nothing, or for a model alone.
+
+    Parameters
+    ----------
+    objective
+        What :func:`aebook.fit` takes.
+
+    Examples
+    --------
+    >>> from aebook.core import trainable
+    >>> [tuple(p.shape) for p in trainable(aebook.variants.linear((4, 2), bias=False))]
+    [(2, 4), (4, 2)]
+    """
+    check_objective(objective)
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("got an objective with no parameter to train, expected one or more")
+    return parameters
 
 
 def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:

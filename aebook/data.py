@@ -105,12 +105,12 @@ class Order:
 
     def __init__(self, samples: int, batch_size: int, shuffle: bool) -> None:
         self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
-        self.members, self.key = processes.members(), 0
+        self.key = 0
         _check_count(samples, shuffle)
 
     def __len__(self) -> int:
         """How many batches."""
-        if self.members.size > 1:
+        if processes.members().size > 1:
             return len(self._divided(torch.arange(self.samples)))
         return -(-self.samples // self.batch_size)
 
@@ -121,7 +121,7 @@ class Order:
     def draw(self, device: torch.device | None = None) -> Sequence[Tensor]:
         """The batches of one pass, as numbers of samples on a device."""
         order = torch.arange(self.samples)
-        if self.shuffle and self.members.size == 1:
+        if self.shuffle and processes.members().size == 1:
             # drawn on the CPU, so that every device sees the same order
             order = torch.randperm(self.samples)
         elif self.shuffle:
@@ -132,7 +132,7 @@ class Order:
 
     def _divided(self, order: Tensor) -> Sequence[Tensor]:
         """Of each batch the part that is this process's, or its batches."""
-        rank, size = self.members
+        rank, size = processes.members()
         whole = order.split(self.batch_size)
         if not self.shuffle:
             return whole[rank::size]
@@ -244,7 +244,6 @@ class Loaded:
     ) -> None:
         self.loader, self.samples, self.batch_size = loader, samples, batch_size
         self.shuffle, self.form, self.key = shuffle, form, 0
-        self.members = processes.members()
         #: Least and largest value of the targets that the first pass has brought so far.
         self.extremes = math.inf, -math.inf
         self._fresh = True
@@ -268,13 +267,13 @@ class Loaded:
                 low, high = (float(value) for value in (targets or [x])[0].aminmax())
                 self.extremes = min(low, self.extremes[0]), max(high, self.extremes[1])
             yield self.form.move(x), self.form.move(targets[0]) if targets else None
-        if batch is None and (self.members.size == 1 or self.shuffle):
+        if batch is None and (processes.members().size == 1 or self.shuffle):
             raise ValueError("got no data: the loader ended before its first batch")
         self._fresh = False
 
     def _own(self) -> Iterator[Any]:
         """What the loader gives to this process."""
-        rank, size = self.members
+        rank, size = processes.members()
         loader = _collated(self.loader)
         if isinstance(self.loader.sampler, DistributedSampler):
             self.loader.sampler.set_epoch(self.key)

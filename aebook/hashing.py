@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array, whole
+from aebook._internal.checks import array, as_array, whole
 from aebook._internal.contract import checked
 from aebook.bottlenecks import Binary
 from aebook.core import Autoencoder
@@ -64,11 +64,6 @@ class SemanticHasher:
 
     @checked
     def __init__(self, model: Autoencoder, x: Data, sample_weight: ArrayLike | None = None) -> None:
-        if not isinstance(model, Autoencoder):
-            raise ValueError(
-                f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective "
-                "give objective.model"
-            )
         self.model = model
         h = self._activities(x)
         if sample_weight is None:
@@ -89,8 +84,7 @@ class SemanticHasher:
 
     def _activities(self, x: Data) -> np.ndarray:
         h = as_array(in_pieces(self.model, x, CHUNK, self._chunk))
-        if h.ndim != 2:
-            raise ValueError(f"got codes of shape {h.shape}, expected (N, p): flatten them first")
+        array("codes", h, "(N, p)", finite=False, empty=True, advice="flatten them first")
         return h
 
     def _chunk(self, x: Tensor) -> Tensor:
@@ -189,11 +183,8 @@ def check_codes(codes: Any, bits: int) -> NDArray[np.uint8]:
            [1]], dtype=uint8)
     """
     codes, size = as_array(codes), -(-bits // 8)
-    if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != size:
-        raise ValueError(
-            f"got codes of type {codes.dtype} and shape {codes.shape}, expected uint8 (N, {size}) "
-            f"for {bits} bits: use pack on bits, and code[None] for a single code"
-        )
+    advice = f"for {bits} bits use pack on bits, and code[None] for a single code"
+    array("codes", codes, f"(N, {size})", "uint8", empty=True, advice=advice)
     if bits % 8 and (codes[:, -1] >> (bits % 8)).any():
         raise ValueError(f"got codes with ones beyond bit {bits}, expected codes of {bits} bits")
     return codes

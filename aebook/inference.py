@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from aebook._internal.checks import whole
-from aebook._internal.contract import checked, explained
+from aebook._internal.contract import checked, explained, taken
 from aebook.core import Autoencoder
 from aebook.data import Data, Form, batched, like
 
@@ -221,9 +221,4 @@ def _arguments(piece: Any, targets: bool) -> tuple[Tensor, ...]:
 
 
 def _checked(model: Any) -> Autoencoder:
-    if not isinstance(model, Autoencoder):
-        raise ValueError(
-            f"got a {type(model).__name__}, expected an aebook.Autoencoder: for an objective give "
-            "objective.model"
-        )
-    return model
+    return taken("model", model, Autoencoder)

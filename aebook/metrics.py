@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array, check_image, whole
+from aebook._internal.checks import array, as_array, check_image, counted, number, whole
 from aebook._internal.contract import checked
 from aebook._internal.reading import check_weights
 from aebook.data import Data, messages
@@ -51,11 +51,8 @@ def fvu(reconstruction: Data, target: Data) -> float:
     (0.0, 1.0, 0.25)
     """
     again, x = _double(reconstruction), _double(target)
-    if again.shape != x.shape or len(x) < 2:
-        raise ValueError(
-            f"got shapes {tuple(again.shape)} and {tuple(x.shape)}, expected the same with two "
-            "samples or more"
-        )
+    array("reconstruction", again, f"{tuple(x.shape)}")
+    counted("samples", len(x), least=2)
     variance = (x - x.mean(0)).square().sum()
     if variance == 0:
         raise ValueError("got targets that are all the same, expected some variance to explain")
@@ -88,17 +85,12 @@ def psnr(restored: ArrayLike, image: ArrayLike) -> float:
     """
     a, b = as_array(restored), as_array(image)
     check_image("image", b.shape)
-    if a.shape != b.shape:
-        raise ValueError(f"got images of shapes {a.shape} and {b.shape}, expected the same")
+    array("restored", a, f"{b.shape}")
     if (a.dtype == np.uint8) != (b.dtype == np.uint8):
         raise ValueError(f"got {a.dtype} and {b.dtype}, expected bytes twice or neither: use / 255")
     peak = 255 if b.dtype == np.uint8 else 1
     a, b = a.astype(np.float64) / peak, b.astype(np.float64) / peak
-    if not (np.isfinite(a).all() and b.min() >= 0 and b.max() <= 1):
-        raise ValueError(
-            f"got restored from {a.min():.3g} to {a.max():.3g} and image from {b.min():.3g} to "
-            f"{b.max():.3g}, expected finite values, the image's in [0, 1]"
-        )
+    array("image", b, least=0, most=1, advice="bytes, or floating point: use / 255")
     error = np.mean((a.clip(0, 1) - b) ** 2)
     return float("inf") if error == 0 else float(-10 * np.log10(error))
 
@@ -137,8 +129,7 @@ def dead_units(codes: Data) -> int:
 
 def _matrix(codes: Data) -> Tensor:
     z = _double(codes)
-    if z.dim() != 2:
-        raise ValueError(f"got codes of shape {tuple(z.shape)}, expected (N, p) with N > 0")
+    array("codes", z, "(N, p)")
     return z
 
 
@@ -193,23 +184,16 @@ def threshold(
     (8.0, 9.0)
     """
     values = as_array(scores)
-    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-        raise ValueError(
-            f"got scores of shape {values.shape}, expected one finite number a message, (n,)"
-        )
+    array("scores", values, "(n,)", advice="one a message")
     n, order = len(values), np.argsort(values)
     ranks = np.arange(1, n + 1)
     if sample_weight is not None:
         w = check_weights(sample_weight, n)
         ranks = np.cumsum(w[order] / w.mean())
     if contamination is not None and quantile is None:
-        if not 0 <= contamination < 1:
-            raise ValueError(f"got contamination={contamination}, expected 0 or more and below 1")
-        rank = n - contamination * n
+        rank = n - number("contamination", contamination, least=0, below=1) * n
     elif quantile is not None and contamination is None:
-        if not 0 < quantile < 1:
-            raise ValueError(f"got quantile={quantile}, expected a number between 0 and 1")
-        rank = quantile * (n + 1)
+        rank = number("quantile", quantile, below=1) * (n + 1)
         if rank - 1e-9 > n:
             raise ValueError(
                 f"got quantile={quantile} for {n} scores, expected at most {n}/{n + 1}: no score "
@@ -379,16 +363,9 @@ def precision_recall(
     ([1.0, 0.67, 0.67, 0.5], [0.5, 1.0, 1.0, 1.0])
     """
     relevant, distances = _rankings(relevant, distances)
-    if distances.dtype.kind not in "iu" or distances.min() < 0:
-        raise ValueError(
-            f"got distances of type {distances.dtype}, expected whole numbers, 0 or more: for "
-            "others there is sklearn.metrics.precision_recall_curve"
-        )
-    if distances.max() >= 10**6:
-        raise ValueError(
-            f"got a distance of {distances.max()}, expected less than a million, as between codes "
-            "of fewer bits: for others there is sklearn.metrics.precision_recall_curve"
-        )
+    # as many numbers as there are bits in a code: one place is kept for each
+    advice = "for others there is sklearn.metrics.precision_recall_curve"
+    array("distances", distances, of="integers", least=0, most=10**6 - 1, advice=advice)
     asked, distances = _with_relevant(relevant.sum(axis=1)), distances.astype(np.int64)
     bins = int(distances.max()) + 1
     precisions, recalls = np.zeros(bins), np.zeros(bins)
@@ -429,19 +406,12 @@ def _rankings(
 def _rankings(relevant: Any, distances: Any) -> tuple[NDArray[np.bool_], NDArray[Any] | None]:
     """Both as arrays of the same shape (Q, N), if they are."""
     relevant = as_array(relevant)
-    if relevant.ndim != 2 or relevant.size == 0:
-        raise ValueError(f"got relevant of shape {relevant.shape}, expected (Q, N), neither 0")
+    array("relevant", relevant, "(Q, N)", finite=False)
     if relevant.dtype != bool and not np.isin(relevant, (0, 1)).all():
         raise ValueError("got relevant with values other than 0 and 1, expected booleans")
     if distances is not None:
         distances = as_array(distances)
-        if distances.shape != relevant.shape:
-            raise ValueError(
-                f"got distances of shape {distances.shape} for relevant of {relevant.shape}, "
-                "expected the same"
-            )
-        if not np.isfinite(distances).all():
-            raise ValueError("got distances with NaN or infinite values, expected finite ones")
+        array("distances", distances, f"{relevant.shape}")
     return relevant.astype(bool), distances
 
 

@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aebook._internal.contract import checked
+from aebook._internal.checks import number
+from aebook._internal.contract import checked, taken
 from aebook._internal.verdicts import judge
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Pass
@@ -111,8 +112,7 @@ def sparsity(
     >>> objective(torch.tensor([[0.0, 0.5], [0.5, 1.0]])).terms["sparsity"]  # means 0.25 and 0.75
     tensor(0.5000)
     """
-    if not 0 < target < 1:
-        raise ValueError(f"got target={target}, expected a mean activity between 0 and 1")
+    target = number("target", target, below=1)
     return partial(_sparsity, target=target, kind=kind, over=over, layer=layer)
 
 
@@ -135,12 +135,7 @@ def kl_to_prior(seen: Pass) -> Tensor:
 
 
 def _check_posterior(model: Autoencoder) -> None:
-    if not isinstance(model.bottleneck, Gaussian):
-        raise ValueError(
-            f"got the penalty kl_to_prior with the bottleneck {type(model.bottleneck).__name__}, "
-            "expected bottlenecks.Gaussian: a code without a posterior has no divergence from the "
-            "prior"
-        )
+    taken("the bottleneck of kl_to_prior", model.bottleneck, Gaussian)
 
 
 kl_to_prior.check = _check_posterior  # pyright: ignore[reportFunctionMemberAccess]

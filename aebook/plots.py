@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from aebook._internal.checks import as_array, number
+from aebook._internal.checks import array, as_array, counted, number
 from aebook._internal.contract import checked
 from aebook.training.history import History
 
@@ -51,8 +51,7 @@ def images(
     """
     scale = number("scale", scale)
     prepared = {label: _images(values, shape) for label, values in rows.items()}
-    if not prepared:
-        raise ValueError("got no rows of images, expected at least one")
+    counted("rows of images", len(prepared))
     columns = max(len(values) for values in prepared.values())
     side = next(iter(prepared.values()))
     ratio = side.shape[1] / side.shape[2]
@@ -107,10 +106,9 @@ def codes(
     ['cat', 'dog']
     """
     z, labels = as_array(z), as_array(labels)
-    if z.ndim != 2 or z.shape[1] != 2 or not np.isfinite(z).all():
-        raise ValueError(f"got codes of shape {z.shape}, expected (N, 2), all finite")
-    whole = labels.dtype.kind in "biu" or (labels == np.floor(labels)).all()
-    if labels.shape != z.shape[:1] or not whole or labels.min(initial=0) < 0:
+    array("codes", z, "(N, 2)")
+    integral = labels.dtype.kind in "biu" or (labels == np.floor(labels)).all()
+    if labels.shape != z.shape[:1] or not integral or labels.min(initial=0) < 0:
         raise ValueError(
             f"got labels of shape {labels.shape} for {len(z)} codes, expected a class number from "
             "0 for each"

@@ -205,13 +205,22 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        value = value.clone()
-        dist.all_reduce(value)
-        return value
+        return _summed(value)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return _Sum.apply(gradients[0].contiguous())
+
+
+def _summed(value: Tensor) -> Tensor:
+    if not dist.is_initialized():
+        raise ValueError(
+            f"got {_members.size} processes that nothing connects, expected a group: start them by "
+            "torchrun, or call torch.distributed.init_process_group"
+        )
+    value = value.clone()
+    dist.all_reduce(value)
+    return value
 
 
 def total(samples: int, device: torch.device) -> Tensor:
@@ -226,16 +235,12 @@ def total(samples: int, device: torch.device) -> Tensor:
 
     Examples
     --------
-    >>> from torch import distributed
     >>> from aebook.processes import total
-    >>> distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    >>> total(64, torch.device("cpu")).item()  # this process is the only one
+    >>> total(64, torch.device("cpu")).item()  # alone, its own
     64.0
-    >>> distributed.destroy_process_group()
     """
     count = torch.tensor(samples, dtype=torch.float64, device=device)
-    dist.all_reduce(count)
-    return count
+    return count if _members.size == 1 else _summed(count)
 
 
 def weight(samples: int, device: torch.device) -> Tensor:
@@ -252,12 +257,9 @@ def weight(samples: int, device: torch.device) -> Tensor:
 
     Examples
     --------
-    >>> from torch import distributed
     >>> from aebook.processes import weight
-    >>> distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    >>> weight(64, torch.device("cpu")).item()  # of one process all is as it was
+    >>> weight(64, torch.device("cpu")).item()  # alone, all is as it was
     1.0
-    >>> distributed.destroy_process_group()
     """
     return _members.size * samples / total(samples, device)
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from aebook._internal.checks import number, whole
+from aebook._internal.checks import array, counted, number, symbols, whole
 from aebook._internal.contract import checked
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
@@ -307,12 +307,7 @@ class Decoder(nn.Module):
 
     def _check_codes(self, z: Tensor) -> None:
         """Refuse codes that training never gives."""
-        dtype = self.from_code.weight.dtype
-        if not z.numel() or z.dtype != dtype or not z.isfinite().all():
-            raise ValueError(
-                f"got codes of shape {tuple(z.shape)} and {z.dtype}, expected one or more, finite, "
-                f"of {dtype}"
-            )
+        array("codes", z, of=str(self.from_code.weight.dtype).removeprefix("torch."))
         self._start(z)
 
     @torch.no_grad()
@@ -392,11 +387,8 @@ def _check_sizes(**sizes: int) -> None:
 
 def _check_messages(x: Tensor, vocabulary: int) -> Tensor:
     """The lengths of messages (B, T), if that is what they are."""
-    if not isinstance(x, Tensor) or x.dim() != 2 or x.dtype != torch.int64:
-        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"got {got}, expected messages as an int64 tensor of shape (B, T)")
-    if x.numel() == 0 or int(x.min()) < 0 or int(x.max()) >= vocabulary:
-        raise ValueError(f"got symbols out of range, expected (B, T) from 0 to {vocabulary - 1}")
+    symbols(x, vocabulary)
+    counted("symbols", x.numel())
     there = x != PADDING
     if not there[:, 0].all() or (there[:, 1:] & ~there[:, :-1]).any():
         raise ValueError(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from torch import Tensor, nn
 
 from aebook._internal.checks import whole, whole_numbers
-from aebook._internal.contract import checked
+from aebook._internal.contract import checked, taken
 from aebook.bottlenecks import Binary, Gaussian, TopK
 from aebook.concrete import ConcreteSelector
 from aebook.core import Autoencoder, Objective, Penalty
@@ -241,8 +241,8 @@ def k_sparse(
     tensor([3, 3, 3, 3])
     """
     encoder, decoder = _networks(widths, activation, None, output, tied, bias)
-    if not _given(widths) and whole("k", k) > widths[-1]:
-        raise ValueError(f"got k={k} for {widths[-1]} code units, expected at most that many")
+    if not _given(widths):
+        whole("k", k, most=widths[-1], advice="ask for fewer, or widen the code")
     if sparse_decode:
         sparse_decoder(decoder)
     model = Autoencoder(encoder, decoder, TopK(k, by, alpha))
@@ -353,10 +353,7 @@ def concrete(
     """
     if _given(widths):
         selector, decoder = widths
-        if not isinstance(selector, ConcreteSelector):
-            raise ValueError(
-                f"got a {type(selector).__name__} as the encoder, expected a ConcreteSelector"
-            )
+        taken("the encoder", selector, ConcreteSelector)
     else:
         decoder = mlp(tuple(widths)[::-1], activation=activation, output=output, bias=bias)
         selector = ConcreteSelector(widths[0], widths[-1])

@@ -74,7 +74,7 @@ def test_a_broken_bound_fails_and_prints_nothing(capsys, value, bounds):
     ("value", "bounds", "message"),
     [
         (1.0, {}, "no bound"),
-        ([], {"below": 1}, "no value"),
+        ([], {"below": 1}, "got 0 values of 'x', expected 1 or more"),
         ([1, 2, 3], {"below": [4, 5]}, "2 bounds .* for 3 values"),
         (np.True_, {"equal": 1}, "truth value"),
         (torch.tensor([True, False]), {"equal": 1}, "truth value"),

@@ -187,7 +187,7 @@ def test_the_temperature_is_a_buffer_that_forward_leaves_alone():
     [
         ((0, 1), "got m=0, expected a whole number, 1 or more"),
         ((5, 2.5), r"got k=2\.5, expected a whole number"),
-        ((5, 6), "got k=6 features to select of m=5, expected at most that many"),
+        ((5, 6), "got k=6, expected a whole number from 1 to 5"),
         ((5, 2, 0.0), r"got temperature=0\.0, expected a finite number above 0"),
         ((5, 2, math.inf), "got temperature=inf"),
     ],
@@ -297,7 +297,7 @@ def test_the_variant_selects_and_its_decoder_has_the_hidden_layers():
 
 
 def test_the_variant_refuses_a_code_wider_than_the_message():
-    with pytest.raises(ValueError, match="got k=8 features to select of m=6"):
+    with pytest.raises(ValueError, match="got k=8, expected a whole number from 1 to 6"):
         aebook.variants.concrete((6, 8))
     with pytest.raises(ValueError, match="expected at least 2 whole numbers"):
         aebook.variants.concrete((6,))
@@ -357,7 +357,7 @@ def test_training_until_converged_says_when_it_did_not():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"confidence": 1.0}, r"got confidence=1\.0, expected a number between 0 and 1"),
+        ({"confidence": 1.0}, r"got confidence=1\.0, expected a finite number above 0 and"),
         ({"attempts": 0}, "got attempts=0, expected a whole number, 1 or more"),
         ({"epochs": 1.5}, r"got epochs=1\.5"),
         ({"checkpoint": "run.pt"}, "got a checkpoint, expected none"),

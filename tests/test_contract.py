@@ -82,7 +82,7 @@ EXEMPT = {
     "a result, whose fields nobody gives": (
         r".*\.(Decomposition|Found|Neighbours|Recalled|Scores|Properties|SampleQuality|Interval"
         r"|Window|Estimate|PrecisionRecall|IntrinsicDimension|Record|Loss|Pass|Posterior|Glosses"
-        r"|Images|Nouns|Posts|Segments|Table|LinearHasher|PrincipalComponents|LinearDenoiser"
+        r"|Images|Nouns|Posts|Segments|Table|LinearHasher|PrincipalComponents|MaskedMap|LinearDenoiser"
         r"|History|History\.append|Lengths)$|.*rate_distortion\.Curve$"
     ),
     "runs in every step of training, on what the model gives it": (
@@ -463,9 +463,14 @@ CASES = {
     "theory.likelihood.sample": lambda: dict(model=vae().model, n=2, generator=None),
     "theory.linear.affine": lambda: dict(network=affine(), width=6),
     "theory.linear.eckart_young": lambda: dict(x=data(), p=2),
+    "theory.linear.masked_map": lambda: dict(x=data(), share=0.5, p=2),
     "theory.linear.principal_angles": lambda: dict(a=data()[:6, :2], b=data()[:6, 2:4]),
     "theory.linear.principal_components": lambda: dict(x=data(), p=2),
     "theory.linear.recover_components": lambda: dict(model=tied_by_its_loss(), tolerance=0.05),
+    "theory.linear.MaskedMap.encode": lambda: (
+        linear.masked_map(data(), 0.5, 2).encode,
+        dict(x=data()),
+    ),
     "theory.linear.PrincipalComponents.encode": lambda: (
         linear.principal_components(data(), 2).encode,
         dict(x=data()),
@@ -990,7 +995,7 @@ CASES = {
     "applications.words.vectors.cooccurrence": lambda: dict(
         texts=SENTENCES, words=["a", "house"], contexts=None, window=2, sided=False
     ),
-    "applications.words.vectors.messages": lambda: dict(
+    "applications.words.vectors.word_messages": lambda: dict(
         counts=np.ones((3, 4)), shift=1.0, smoothing=0.75
     ),
     "applications.words.vectors.neighbours": lambda: dict(
@@ -1144,6 +1149,7 @@ TAKEN = {
         "jacobian.jacobian(x)",
         "jacobian.squared_norm(x)",
         "theory.likelihood.ImportanceWeighted.forward(x)",
+        "theory.linear.MaskedMap.encode(x)",
         "theory.linear.PrincipalComponents.encode(x)",
         "theory.linear.PrincipalComponents.decode(z)",
         "theory.linear.PrincipalComponents.reconstruct(x)",
@@ -1293,7 +1299,7 @@ TAKEN = {
         "applications.images.filters.wavelet(sigma)",
         "applications.molecules.model.sample(temperature)",
         "applications.molecules.model.warm_up(until)",
-        "applications.words.vectors.messages(shift)",
+        "applications.words.vectors.word_messages(shift)",
         "applications.words.vectors.ppmi(shift)",
     ),
     # any text, or a path of a new file
@@ -1337,6 +1343,7 @@ TAKEN = {
         "theory.dimension.maximum_likelihood(x)",
         "theory.dimension.two_nn(x)",
         "theory.linear.eckart_young(x)",
+        "theory.linear.masked_map(x)",
         "theory.linear.principal_components(x)",
         "theory.score.Mixture(means)",
         "theory.score.linear_denoiser(x)",
@@ -1361,7 +1368,7 @@ TAKEN = {
         "applications.retrieval.hashers.itq(x)",
         "applications.retrieval.hashers.lsh(x)",
         "applications.retrieval.hashers.pca_sign(x)",
-        "applications.words.vectors.messages(counts)",
+        "applications.words.vectors.word_messages(counts)",
         "applications.words.vectors.neighbours(vectors)",
         "applications.words.vectors.ppmi(counts)",
         "applications.words.vectors.singular_vectors(matrix)",

@@ -342,6 +342,7 @@ COMPUTES = {
     "itq": lambda d: itq(d, 3).bits(d),
     "stacked_features": lambda d: stacked_features(d, (3,), epochs=1, fine_tune=0)(d),
     "principal_components": lambda d: linear.principal_components(d, 3).components,
+    "masked_map": lambda d: linear.masked_map(d, 0.5, 3).matrix,
     "eckart_young": lambda d: linear.eckart_young(d, 3),
     "two_nn": lambda d: dimension.two_nn(d).dimension,
     "linear_denoiser": lambda d: score.linear_denoiser(d, 0.1).matrix,
@@ -663,7 +664,7 @@ def test_pieces_are_bounded_and_results_leave_the_device_one_by_one():
 
 def test_only_a_model_is_encoded_with():
     for call in (aebook.encode, aebook.decode, aebook.reconstruct):
-        with pytest.raises(ValueError, match=r"got a Objective.*objective\.model"):
+        with pytest.raises(ValueError, match=r"got model=Objective.*objective\.model"):
             call(plain(), X)
         with pytest.raises(ValueError, match="got chunk=0"):
             call(plain().model, X, chunk=0)

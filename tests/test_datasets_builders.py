@@ -245,7 +245,7 @@ def test_fashion_mnist_falls_back_on_debian(
         asked.append(package)
         return tmp_path
 
-    monkeypatch.setattr(images, "load", offline)
+    monkeypatch.setattr(images, "read_archived", offline)
     monkeypatch.setattr(images, "debian", debian)
     with pytest.raises(sources.SourceError, match=r"usr.share.datasets.fashion-mnist"):
         images.fashion_mnist(None)

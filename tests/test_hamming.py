@@ -372,11 +372,11 @@ def test_other_files_are_refused(tmp_path):
         ({"more": np.array(1)}, "has the format"),
         ({"bits": np.array(0)}, "is not what aebook writes: got bits=0"),
         ({"bits": np.array([4, 4])}, "is not what aebook writes"),
-        ({"bits": np.array(9)}, "is not what aebook writes: got codes of type uint8 and shape"),
+        ({"bits": np.array(9)}, "is not what aebook writes: got codes of shape"),
         ({"codes": np.array([[1], [16]], np.uint8)}, "got codes with ones beyond bit 4"),
         ({"ids": np.array([3, 3])}, "got the id 3 twice"),
-        ({"ids": np.array([3])}, r"got ids of type int64 and shape \(1,\)"),
-        ({"ids": np.array([1.5, 2])}, "got ids of type float64"),
+        ({"ids": np.array([3])}, r"got ids of shape \(1,\) and int64"),
+        ({"ids": np.array([1.5, 2])}, r"got ids of .* float64"),
         ({"ids": np.array([{}, 1], object)}, "cannot be read as codes"),
     ]:
         np.savez(path, **{**right, **change})
@@ -459,30 +459,30 @@ def test_misuse_is_refused():
     for bits in ([[0, 2]], [[0.5, 1]], [[np.nan, 0]]):
         with pytest.raises(ValueError, match="values other than 0 and 1"):
             pack(bits)
-    with pytest.raises(ValueError, match=r"expected packed codes uint8 \(Q, B\) and \(N, B\)"):
+    with pytest.raises(ValueError, match=r"got codes of shape"):
         hamming_distances(codes, codes[:, :1])
     for bits in (0, -3, 2.5, True, "8"):
         with pytest.raises(ValueError, match=r"got bits=.*, expected a whole number"):
             HammingIndex(bits)
-    with pytest.raises(ValueError, match="got address_bits=10 for 9 bits, expected 9 or fewer"):
+    with pytest.raises(ValueError, match="got address_bits=10, expected a whole number from 1 t"):
         HammingIndex(9, address_bits=10)
-    with pytest.raises(ValueError, match="got address_bits=31 for 64 bits, expected 30 or fewer"):
+    with pytest.raises(ValueError, match="got address_bits=31, expected a whole number from 1 t"):
         HammingIndex(64, address_bits=31)
     with pytest.raises(ValueError, match=r"got kind='tree', expected .flat. or"):
         FaissIndex(8, "tree")
     for index in kinds(9):
-        with pytest.raises(ValueError, match="got k=1 for 0 codes"):
+        with pytest.raises(ValueError, match="got k=1, expected a whole number from 1 to 0: add"):
             index.search(codes, 1)
         assert [len(found.ids) for found in index.within(codes, 9)] == [0, 0]
         index.add(codes)
         for bad in (codes[0], codes[:, :1], codes.astype(int), codes > 0):
             for call in (index.add, index.search, index.within):
-                with pytest.raises(ValueError, match=r"expected uint8 \(N, 2\) for 9 bits"):
+                with pytest.raises(ValueError, match=r"got codes of shape"):
                     call(bad, *([1] if call != index.add else []))
         with pytest.raises(ValueError, match="got codes with ones beyond bit 9"):
             index.add(codes + 1)
         for k in (0, 3):
-            with pytest.raises(ValueError, match=rf"got k={k} for 2 codes, expected .* 1 to 2"):
+            with pytest.raises(ValueError, match=rf"got k={k}, expected .* from 1 to 2: add codes"):
                 index.search(codes, k)
         for k in (1.5, True):
             with pytest.raises(ValueError, match=rf"got k={k}, expected a whole number"):
@@ -491,7 +491,7 @@ def test_misuse_is_refused():
             with pytest.raises(ValueError, match=rf"got radius={radius}, expected a whole number"):
                 index.within(codes, radius)
         for ids in ([1], [[1, 2]], [0.5, 1]):
-            with pytest.raises(ValueError, match=r"got ids of type .*expected integers \(2,\)"):
+            with pytest.raises(ValueError, match=r"got ids of .*expected \(2,\) of integers"):
                 index.add(codes, ids)
         with pytest.raises(ValueError, match=r"got ids=\['a', 'b'\], expected an array of numbers"):
             index.add(codes, ["a", "b"])
@@ -499,7 +499,7 @@ def test_misuse_is_refused():
             index.add(codes, [7, 7])
         with pytest.raises(ValueError, match="expected what fits into int64"):
             index.add(codes, np.array([1, 2**63], np.uint64))
-        with pytest.raises(ValueError, match=r"got ids of type float64 .*expected integers \(n,\)"):
+        with pytest.raises(ValueError, match=r"got ids of .*float64.*expected \(n,\) of integers"):
             index.remove([0.5])
         assert len(index) == 2
     index = HammingIndex(9)

@@ -11,6 +11,21 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+#: Names that rooms have in common, and why they may.
+SHARED = {
+    "Gaussian": "b's posterior, and d's likelihood: one distribution at either end",
+    "SHIPPED": "what ships, and its SHA-256: of data sets, and of models",
+    "contractive": "Ω, and the variant that it makes",
+    "cosine": "a curve of the rate, and the transform by cosines; neither goes without its module",
+    "decode": "back to messages: from codes, and from bytes",
+    "decompose": "into a low rank and a rest, and of characters: neither goes without its module",
+    "encode": "to codes, and to bytes",
+    "gaussian": "noise, and the filter against it",
+    "load": "a model: from a file, and from one that ships",
+    "sample": "drawn from a model: codes, units, molecules",
+    "score": "the gradient of a density, and what a sample of molecules is worth: measures.score",
+    "variational": "the variant, and the variant for symbols",
+}
 #: What other packages have under names with an underscore, where they offer nothing else.
 THEIRS = {
     "_forward_hooks",
@@ -89,6 +104,26 @@ def test_files_go_round_in_no_circle():
 
     for name in FILES:
         visit(name, ())
+
+
+def public(module):
+    """Names that a file offers and makes itself."""
+    tree = ast.parse(FILES[module].read_text())
+    lists = [n for n in tree.body if isinstance(n, ast.Assign | ast.AnnAssign)]
+    targets = {n.target if isinstance(n, ast.AnnAssign) else n.targets[0]: n for n in lists}
+    named = {t.id: n for t, n in targets.items() if isinstance(t, ast.Name)}
+    offered = ast.literal_eval(named["__all__"].value) if "__all__" in named else ()
+    kinds = ast.FunctionDef | ast.ClassDef
+    return set(offered) & ({n.name for n in tree.body if isinstance(n, kinds)} | named.keys())
+
+
+def test_one_name_is_one_idea():
+    homes = defaultdict(set)
+    for module in FILES:
+        if not module.startswith("aebook._internal"):
+            for name in public(module):
+                homes[name].add(module)
+    assert {name for name, modules in homes.items() if len(modules) > 1} == SHARED.keys()
 
 
 def test_no_private_name_leaves_its_file():

@@ -14,6 +14,7 @@ from aebook.penalties import weight_decay
 from aebook.theory.linear import (
     affine,
     eckart_young,
+    masked_map,
     principal_angles,
     principal_components,
     recover_components,
@@ -181,7 +182,7 @@ def test_a_space_inside_another_has_no_angle_with_it():
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (draw(3, 2), draw(4, 2), "got matrices with 3 and 4 rows.*directions are columns"),
+        (draw(3, 2), draw(4, 2), "got 3 rows of a and 4 rows of b, expected as many of eac"),
         (draw(3), draw(3, 1), r"first matrix of shape \(3,\)"),
         (draw(3, 1), torch.ones(3, 2), "a second matrix.*linearly dependent"),
         (draw(2, 3), draw(2, 1), "a first matrix.*linearly dependent"),
@@ -406,3 +407,53 @@ def test_components_are_not_recovered_through_a_bottleneck():
     model = aebook.Autoencoder(parts.encoder, parts.decoder, torch.nn.ReLU())
     with pytest.raises(ValueError, match="bottleneck"):
         aebook.theory.linear.recover_components(model)
+
+
+def all_masks(x, share):
+    """Every way to hide entries of every message, its message, and the root of its probability."""
+    bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=F64)] * x.shape[1])
+    seen = (bits[:, None] * x).flatten(0, 1)
+    p = (1 - share) ** bits.sum(1) * share ** (1 - bits).sum(1)
+    return seen, x.repeat(len(bits), 1), p.sqrt().repeat_interleave(len(x))[:, None]
+
+
+@given(SEEDS, st.floats(0.1, 0.9))
+def test_the_map_of_hidden_entries_is_least_squares_over_every_mask(seed, share):
+    x = draw(9, 4, seed=seed) @ draw(4, 4, seed=seed + 1)
+    seen, clean, root = all_masks(x, share)
+    expected = np.linalg.lstsq((root * seen).numpy(), (root * clean).numpy(), rcond=None)[0]
+    found = masked_map(x, share)
+    np.testing.assert_allclose(found.matrix, expected, rtol=1e-6, atol=1e-9)
+    again = found.encode(x) @ found.directions.T
+    torch.testing.assert_close(again, x @ torch.from_numpy(expected))
+
+
+def test_no_narrow_map_guesses_hidden_entries_better():
+    x, share = spread(20, 5), 0.6
+    seen, clean, root = all_masks(x, share)
+
+    def loss(up, down):
+        return (root * (seen @ up @ down - clean)).square().sum()
+
+    found = masked_map(x, share, 2)
+    least = loss(found.matrix @ found.directions, found.directions.T)
+    up, down = (nn.Parameter(draw(*shape, seed=9)) for shape in ((5, 2), (2, 5)))
+    optimiser = torch.optim.LBFGS([up, down], max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        value = loss(up, down)
+        value.backward()
+        return value
+
+    optimiser.step(closure)
+    assert loss(up, down).item() == pytest.approx(least.item(), rel=1e-6)
+    torch.testing.assert_close(found.directions.T @ found.directions, torch.eye(2, dtype=F64))
+
+
+def test_an_entry_that_is_always_zero_is_guessed_to_be_zero():
+    x = torch.cat([spread(20, 3), torch.zeros(20, 1, dtype=F64)], 1)
+    wide, narrow = masked_map(x, 0.5).matrix, masked_map(x[:, :3], 0.5).matrix
+    torch.testing.assert_close(wide[:3, :3], narrow)
+    assert not wide[3].any()
+    assert not wide[:, 3].any()

@@ -55,7 +55,7 @@ def test_without_valid_samples_there_is_nothing_to_measure():
 
 
 def test_scores_refuse_what_they_cannot_take():
-    with pytest.raises(ValueError, match="got no samples"):
+    with pytest.raises(ValueError, match="got 0 samples, expected 1 or more"):
         score([], ["C"])
     with pytest.raises(ValueError, match="got k=0"):
         score(["C"], ["C"], k=0)
@@ -138,7 +138,7 @@ def test_diversity_is_one_minus_the_mean_over_all_pairs():
     assert diversity(["CCO", "OCC"]) == 0
     # over more rows than are compared at once
     assert diversity(["CCO", "CCN"] * 600) == pytest.approx(diversity(["CCO", "CCN"]), abs=1e-6)
-    with pytest.raises(ValueError, match="got no molecules"):
+    with pytest.raises(ValueError, match="got 0 molecules, expected 1 or more"):
         diversity([])
     with pytest.raises(ValueError, match="got 'C1', which is no molecule"):
         fingerprints(["C", "C1"])
@@ -160,9 +160,9 @@ def test_drawings_have_a_place_for_each():
 
 
 def test_drawings_refuse_what_does_not_fit():
-    with pytest.raises(ValueError, match="got no molecules"):
+    with pytest.raises(ValueError, match="got 0 molecules, expected 1 or more"):
         draw([])
-    with pytest.raises(ValueError, match="got 1 legends for 2 molecules"):
+    with pytest.raises(ValueError, match="got 2 molecules and 1 legends, expected as many of each"):
         draw(["C", "C"], ["a"])
 
 

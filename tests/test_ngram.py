@@ -91,15 +91,15 @@ def test_a_long_memory_repeats_what_it_was_made_from():
 def test_it_refuses_what_is_no_message():
     x = messages_of(0)
     for bad in (x.float(), x[0], x.numpy()):
-        with pytest.raises(ValueError, match=r"expected (a tensor|messages as an int64 tensor)"):
+        with pytest.raises(ValueError, match=r"got messages.* expected (a tensor|int64)"):
             NGram(bad, 2)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="got symbols from -1 to"):
         NGram(x - 1, 2)
     with pytest.raises(ValueError, match="got order=0"):
         NGram(x, 0)
     with pytest.raises(ValueError, match="expected a lower one"):
         NGram(x, 40)
-    with pytest.raises(ValueError, match="expected less than 3"):
+    with pytest.raises(ValueError, match="expected 0 to 2"):
         NGram(x, 2, 3)
-    with pytest.raises(ValueError, match="got the symbol 9, expected less than 5"):
+    with pytest.raises(ValueError, match="got symbols from 1 to 9, out of range, expected 0 to 4"):
         NGram(x, 2).log_likelihood(torch.tensor([[9, 1]]))

@@ -80,11 +80,23 @@ def test_a_killed_process_ends_the_run_with_an_error(tmp_path):
 
 def divided(data, batch_size, size, *, shuffle=True, default=4):
     kind = {"dtype": torch.float32, "device": torch.device("cpu")}
-    made = []
+    parts = []
     for rank in range(size):
         with processes.together(Group(rank, size)):
-            made.append(batched(data, batch_size, shuffle=shuffle, default=default, **kind))
-    return made
+            made = batched(data, batch_size, shuffle=shuffle, default=default, **kind)
+        parts.append(Part(made, Group(rank, size)))
+    return parts
+
+
+class Part:
+    """Batches as one of several processes sees them."""
+
+    def __init__(self, made, group):
+        self.made, self.group = made, group
+
+    def __iter__(self):
+        with processes.together(self.group):
+            return iter(list(self.made))
 
 
 class Items(Dataset):
@@ -135,7 +147,7 @@ def test_all_agree_on_an_order_and_each_epoch_has_another():
     orders = []
     for key in (5, 6):
         for made in pair:
-            made.key = key
+            made.made.key = key
         torch.manual_seed(key)  # the processes' own noise is elsewhere
         steps = zip(*pair, strict=True)
         orders.append([sorted(torch.cat((a, b)).flatten().tolist()) for (a, _), (b, _) in steps])
@@ -197,3 +209,19 @@ def test_noise_of_processes_and_seeds_does_not_coincide():
     seeds = {processes.stream_seed(seed, rank) for seed in range(30) for rank in range(30)}
     assert len(seeds) == 900
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_processes_that_nothing_connects_are_refused_by_name():
+    cpu = torch.device("cpu")
+    with processes.together(processes.Group(0, 2)), processes.shared_batch():
+        for call in (
+            lambda: processes.average(torch.ones(2), 3),
+            lambda: processes.total(3, cpu),
+            lambda: processes.weight(3, cpu),
+        ):
+            with pytest.raises(
+                ValueError, match=r"got 2 processes that nothing connects.*torchrun"
+            ):
+                call()
+    assert processes.total(3, cpu) == 3
+    assert processes.weight(3, cpu) == 1

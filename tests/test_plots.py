@@ -78,7 +78,7 @@ def test_what_is_no_image_is_refused(shape):
 
 
 def test_no_rows_are_refused():
-    with pytest.raises(ValueError, match="got no rows of images, expected at least one"):
+    with pytest.raises(ValueError, match="got 0 rows of images, expected 1 or more"):
         plots.images({})
 
 

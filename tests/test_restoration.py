@@ -104,7 +104,7 @@ def test_patches_refuse_what_makes_no_sense():
         by_patches(lambda p: p, x[None, None])
     with pytest.raises(ValueError, match="for bytes, use image / 255"):
         by_patches(lambda p: p, (255 * x).astype(np.uint8))
-    with pytest.raises(ValueError, match="NaN or infinite"):
+    with pytest.raises(ValueError, match="got image of shape"):
         by_patches(lambda p: p, np.full((4, 4), np.nan))
     with pytest.raises(ValueError, match=r"expected \(N, C, r size, r size\)"):
         by_patches(lambda p: p[..., 1:], x)
@@ -167,11 +167,11 @@ def test_ssim_is_that_of_the_paper():
 @pytest.mark.needs("skimage")
 def test_ssim_refuses_what_it_cannot_compare():
     x = image(12, 12)
-    with pytest.raises(ValueError, match="expected the same"):
+    with pytest.raises(ValueError, match="got restored of shape"):
         ssim(x[:-1], x)
-    with pytest.raises(ValueError, match="got clean from"):
+    with pytest.raises(ValueError, match="got clean of shape"):
         ssim(x, 2 * x)
-    with pytest.raises(ValueError, match="got restored with NaN"):
+    with pytest.raises(ValueError, match="got restored of shape"):
         ssim(np.full((12, 12), np.nan), x)
     with pytest.raises(ValueError, match="at least 11 × 11"):
         ssim(x[:10], x[:10])
@@ -189,7 +189,7 @@ def test_tune_takes_the_best_mean():
 
     # the mean of (by - .2)² and (by + .1)² is least at .05
     assert tune(shift, (-0.1, 0.0, 0.05, 0.2), noisy, clean, error) == 0.05
-    with pytest.raises(ValueError, match="as many noisy as clean"):
+    with pytest.raises(ValueError, match="got 2 noisy and 1 clean, expected as many of each"):
         tune(shift, (0,), noisy, clean[:1])
     with pytest.raises(ValueError, match="got 0 strengths"):
         tune(shift, (), noisy, clean)
@@ -228,7 +228,7 @@ def test_a_denoiser_learns_and_is_saved_like_any_model(tmp_path):
     path = tmp_path / "denoiser.safetensors"
     aebook.save(objective.model, path)
     assert torch.equal(aebook.load(path)(x), objective.model(x))
-    with pytest.raises(ValueError, match="got width=2 for 3 channels"):
+    with pytest.raises(ValueError, match="got width=2, expected a whole number, 3 or more"):
         denoiser(3, 2)
 
 

@@ -207,7 +207,7 @@ def test_linear_hashers_refuse_what_they_cannot_take():
     for make in (pca_sign, itq):
         with pytest.raises(ValueError, match=r"got p=13 for data of shape \(20, 12\)"):
             make(x, 13)
-    with pytest.raises(ValueError, match="got messages of 11 numbers, expected 12"):
+    with pytest.raises(ValueError, match="got messages of shape"):
         lsh(x, 3).bits(x[:, :11])
     with pytest.raises(ValueError, match="got iterations=-1"):
         itq(x, 3, iterations=-1)
@@ -245,11 +245,11 @@ def test_rerank_keeps_the_order_of_equals_and_of_documents_without_words():
 
 def test_rerank_refuses_what_does_not_fit():
     d, q = np.eye(3), np.eye(3)[:2]
-    with pytest.raises(ValueError, match="got 1 shortlists for 2 queries"):
+    with pytest.raises(ValueError, match="got 1 shortlists and 2 queries, expected as many of e"):
         rerank(q, d, [[0]])
-    with pytest.raises(ValueError, match="got queries of 2 and documents of 3 numbers"):
+    with pytest.raises(ValueError, match="got 2 numbers a query and 3 a document, expected as m"):
         rerank(q[:, :2], d, [[0], [1]])
-    with pytest.raises(ValueError, match="got row numbers from 0 to 3, expected 0 to 2"):
+    with pytest.raises(ValueError, match="got row numbers of shape"):
         rerank(q, d, [[0, 3], [1]])
     with pytest.raises(ValueError, match="got k=0"):
         rerank(q, d, [[0], [1]], k=0)

@@ -58,7 +58,7 @@ def test_nothing_depends_on_where_the_origin_is(m, far):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_messages_that_are_not_finite_have_no_density(bad):
-    with pytest.raises(ValueError, match=r"NaN or infinite values, expected finite"):
+    with pytest.raises(ValueError, match=r"got messages of shape"):
         random_mixture(2).log_density(torch.full((1, 2), bad))
 
 
@@ -249,9 +249,9 @@ def test_a_score_needs_noise(sigma):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1.0, 2.0],), r"means of shape \(2,\), expected \(K, m\)"),
-        (([[math.nan]],), "all finite"),
-        (([[1.0]], -1.0), "negative or not finite"),
+        (([1.0, 2.0],), r"got means of shape"),
+        (([[math.nan]],), "got means of shape"),
+        (([[1.0]], -1.0), "got scale of shape"),
         (([[1.0]], 1.0, [1.0, 2.0]), "for 1 means"),
         (([[1.0], [2.0]], 1.0, [1.0, -0.5]), "0 or more"),
         (([[1.0], [2.0]], 1.0, [0.0, 0.0]), "not all 0"),

@@ -65,9 +65,9 @@ def test_it_refuses_what_does_not_fit():
         search([], list, list, len)
     with pytest.raises(ValueError, match="got rounds=-1"):
         search(["a"], list, list, len, rounds=-1)
-    with pytest.raises(ValueError, match="got 2 texts of 1 children, expected 1"):
+    with pytest.raises(ValueError, match="got 2 texts and 1 children and 1 parents, expected as"):
         search(["a"], list, lambda x: x * 2, len)
-    with pytest.raises(ValueError, match="got 2 texts of 2 children, expected 1"):
+    with pytest.raises(ValueError, match="got 2 texts and 2 children and 1 parents, expected as"):
         search(["a"], lambda x: x * 2, list, lambda texts: [1.0] * len(texts), rounds=1)
     with pytest.raises(ValueError, match="got scores of shape"):
         search(["a", "b"], list, list, lambda texts: [1.0])

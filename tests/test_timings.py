@@ -55,7 +55,7 @@ def test_every_record_has_a_script_that_writes_it():
 
 
 def test_an_unknown_record_is_refused():
-    with pytest.raises(ValueError, match="got 'nothing', expected one of 'compiled'"):
+    with pytest.raises(ValueError, match="got name='nothing', expected 'compiled', 'contractive"):
         recorded("nothing")
 
 

@@ -446,7 +446,7 @@ def test_convolutional_messages_and_codes():
 def test_what_is_no_likelihood_or_has_no_posterior_is_refused(bound):
     with pytest.raises(ValueError, match=r"got an objective with squared_error.*a likelihood"):
         bound(vae(distance=distances.squared_error), BINARY)
-    with pytest.raises(ValueError, match=r"got the bottleneck Identity, expected bottlenecks.Gau"):
+    with pytest.raises(ValueError, match=r"got the bottleneck=Identity\(\.\.\.\), expected bott"):
         bound(aebook.variants.plain((8, 3), distance=distances.bernoulli), BINARY)
     with pytest.raises(ValueError, match="values other than 0 and 1 for the Bernoulli"):
         bound(vae(), 0.5 * BINARY)
@@ -463,9 +463,9 @@ def test_arguments_that_make_no_sense_are_refused():
         importance_weighted_bound(vae(), BINARY, 2, chunk=0)
     with pytest.raises(ValueError, match="got steps=1"):
         interpolate(vae().model.eval(), BINARY, BINARY, 1)
-    with pytest.raises(ValueError, match="expected the same"):
+    with pytest.raises(ValueError, match="got b of shape"):
         interpolate(vae().model.eval(), BINARY, BINARY[:2])
-    with pytest.raises(ValueError, match="got the bottleneck Identity"):
+    with pytest.raises(ValueError, match=r"got the bottleneck=Identity\(\.\.\.\), expected bott"):
         sample(aebook.variants.plain((8, 3)).model, 2)
     with pytest.raises(ValueError, match=r"got a decoder of type Linear.*model.decode"):
         sample(aebook.Autoencoder(nn.Linear(8, 6), nn.Linear(3, 8), Gaussian()), 2)
@@ -480,7 +480,7 @@ def test_arguments_that_make_no_sense_are_refused():
 
 def test_a_divergence_without_a_posterior_is_refused():
     model = aebook.variants.plain((8, 3)).model
-    with pytest.raises(ValueError, match=r"kl_to_prior with the bottleneck Identity"):
+    with pytest.raises(ValueError, match=r"got the bottleneck of kl_to_prior=Identity\(\.\.\.\)"):
         aebook.Objective(model, penalties={"kl": (1.0, kl_to_prior)})
     odd = aebook.Autoencoder(aebook.networks.mlp((8, 3)), aebook.networks.mlp((2, 8)), Gaussian())
     with pytest.raises(ValueError, match="expected an even count"):

@@ -14,13 +14,13 @@ from scipy import sparse
 import aebook
 from aebook.applications.words import (
     cooccurrence,
-    messages,
     neighbours,
     ppmi,
     singular_vectors,
     tokens,
     vocabulary,
     word_autoencoder,
+    word_messages,
 )
 
 TEXTS = ["The cat, the 2 dogs!", "a dog_sees the cat", "Über-Katze"]
@@ -205,7 +205,7 @@ def test_neighbours_are_ranked_by_their_cosine():
 def test_messages_are_ppmi_and_shares():
     counts = counts_of()
     counts[5] = 0
-    x, target = messages(counts, shift=2)
+    x, target = word_messages(counts, shift=2)
     assert x.dtype == target.dtype == torch.float32
     np.testing.assert_allclose(x, ppmi(counts, shift=2).toarray(), rtol=1e-6)
     assert target[5].sum() == 0
@@ -214,7 +214,7 @@ def test_messages_are_ppmi_and_shares():
 
 
 def test_the_objective_is_its_formula():
-    x, target = messages(counts_of())
+    x, target = word_messages(counts_of())
     objective = word_autoencoder(20, 4, hidden=0.5)
     torch.manual_seed(0)
     seen = objective.corruption(x)
@@ -232,7 +232,7 @@ def test_it_tells_two_languages_apart():
     words = ["a", "b", "c", "d", "e", "u", "v", "w", "x", "y"]
     texts = [" ".join(draw.choice(words[:5] if n % 2 else words[5:], size=6)) for n in range(200)]
     assert Counter(vocabulary(texts)) == Counter(words)
-    x, target = messages(cooccurrence(texts, words))
+    x, target = word_messages(cooccurrence(texts, words))
     objective = word_autoencoder(x.shape[1], 3)
     torch.manual_seed(0)
     aebook.fit(objective, (x, target), epochs=300, lr=1e-2, progress=False)
@@ -260,20 +260,20 @@ def test_it_tells_two_languages_apart():
         (lambda: cooccurrence(["a"], ["a"], ["b", "b"]), "contexts that are none or repeat"),
         (lambda: cooccurrence(["a"], ["a"], window=0), "got window=0"),
         (lambda: ppmi(np.zeros((2, 3))), "counts that are all 0"),
-        (lambda: ppmi([[1.0, -1.0]]), "got a count of -1, expected 0 or more"),
+        (lambda: ppmi([[1.0, -1.0]]), "got counts of shape"),
         (lambda: ppmi([[1.0, math.nan]]), "contains NaN"),
         (lambda: ppmi([1.0, 2.0]), "Expected 2D array"),
         (lambda: ppmi([[1.0]], shift=0), "got shift=0"),
         (lambda: ppmi([[1.0]], smoothing=0), "got smoothing=0, expected a finite number above 0"),
         (lambda: ppmi([[1.0]], smoothing=1.5), "got smoothing=1.5"),
-        (lambda: singular_vectors(np.eye(3), 4), "got p=4 for a matrix of shape"),
+        (lambda: singular_vectors(np.eye(3), 4), "got p=4, expected a whole number from 1 to 3"),
         (lambda: singular_vectors(np.eye(3), 0), "got p=0"),
         (lambda: singular_vectors(np.eye(3), 2, power=-1), "got power=-1"),
         (lambda: word_autoencoder(0, 2), "got contexts=0"),
         (lambda: word_autoencoder(5, 2, hidden=1), "got hidden=1, expected"),
         (lambda: neighbours("c", ["a", "b"], np.eye(2)), "got the word 'c', expected one of the 2"),
-        (lambda: neighbours("a", ["a", "b"], np.eye(3)), "got 3 vectors for 2 words"),
-        (lambda: neighbours("a", ["a", "b"], np.eye(2), k=2), "got k=2, expected at most 1"),
+        (lambda: neighbours("a", ["a", "b"], np.eye(3)), "got 3 vectors and 2 words, expected a"),
+        (lambda: neighbours("a", ["a", "b"], np.eye(2), k=2), "got k=2, expected a whole number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):

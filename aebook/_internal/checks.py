@@ -19,9 +19,12 @@ from torch import Tensor
 __all__ = [
     "COMPLEX",
     "INTEGERS",
+    "array",
     "as_array",
+    "as_many",
     "check_arguments",
     "check_image",
+    "counted",
     "is_number",
     "need",
     "number",
@@ -29,6 +32,7 @@ __all__ = [
     "plain_tensor",
     "rows",
     "shown",
+    "symbols",
     "tensors",
     "unmasked",
     "whole",
@@ -123,11 +127,14 @@ def is_number(value: Any) -> bool:
     )
 
 
-def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+def whole(
+    name: str, value: Any, least: int = 1, most: int | None = None, *, advice: str = ""
+) -> int:
     """A whole number as an int: 3, 3.0 and NumPy's 3, but no truth value."""
     fits = is_number(value) and value == int(value) and value >= least
     if not fits or (most is not None and value > most):
         asked = f", {least} or more" if most is None else f" from {least} to {most}"
+        asked += f": {advice}" if advice else ""
         raise ValueError(f"got {shown(name, value)}, expected a whole number{asked}")
     return int(value)
 
@@ -177,6 +184,96 @@ def tensors(**arguments: Any) -> None:
             raise ValueError(
                 f"got {shown(name, value)}, expected a tensor: use torch.as_tensor(...)"
             )
+
+
+#: Kinds of numbers, as NumPy has them.
+_KINDS = {"numbers": "biuf", "floating point": "f", "integers": "iu", "truth values": "b"}
+
+
+def array(
+    name: str,
+    values: NDArray[Any] | Tensor,
+    form: str = "...",
+    of: str = "numbers",
+    *,
+    finite: bool = True,
+    empty: bool = False,
+    least: float | None = None,
+    most: float | None = None,
+    advice: str = "",
+) -> None:
+    """Refuse an array or a tensor of another form, or with other values.
+
+    Parameters
+    ----------
+    name
+        What it is called in the message.
+    values
+        What came.
+    form
+        ``"(N, 2, ...)"``: a letter is any length, a number this one, and dots are any more.
+    of
+        The kind of its numbers, or the name of their type.
+    finite, empty
+        Whether all have to be finite, and whether there may be none.
+    least, most
+        Between which they lie.
+    advice
+        What to do.
+    """
+    # NumPy and PyTorch name types alike, but for what stands before
+    kind, shape = str(values.dtype).removeprefix("torch."), tuple(values.shape)
+    numpy = np.dtype("float32" if kind == "bfloat16" else kind)
+    fits = numpy.kind in _KINDS[of] if of in _KINDS else kind == of
+    sides = [side for side in form.strip("()").replace(" ", "").split(",") if side]
+    more = sides[-1:] == ["..."]
+    sides = sides[: len(sides) - more]
+    fits = fits and (len(shape) >= len(sides) if more else len(shape) == len(sides))
+    fits = fits and all(n == int(s) for n, s in zip(shape, sides, strict=False) if s.isdigit())
+    fits, said = fits and (empty or 0 not in shape), ","
+    if fits and 0 not in shape and (finite or least is not None or most is not None):
+        plain = values.detach() if isinstance(values, Tensor) else values
+        low, high = float(plain.min()), float(plain.max())
+        said = f" from {low:.4g} to {high:.4g},"
+        fits = (math.isfinite(low) and math.isfinite(high)) or not finite
+        fits = fits and (least is None or low >= least) and (most is None or high <= most)
+    if not fits:
+        asked = "" if form == "..." else f"{form} of "
+        asked += f"finite {of}" if finite and of == "numbers" else of
+        asked += ", all finite" if finite and of == "floating point" else ""
+        if least is not None:
+            asked += f", {least} or more" if most is None else f", from {least} to {most}"
+        asked += "" if empty or 0 not in shape else ", one or more"
+        asked += f": {advice}" if advice else ""
+        raise ValueError(f"got {name} of shape {shape} and {kind}{said} expected {asked}")
+
+
+def symbols(x: Any, below: int | None = None) -> None:
+    """Refuse what are no messages of symbols: an int64 tensor (B, T) of 0 and above."""
+    tensors(messages=x)
+    if x.dim() != 2 or x.dtype != torch.int64:
+        raise ValueError(
+            f"got messages of shape {tuple(x.shape)} and {x.dtype}, expected int64, (B, T)"
+        )
+    if x.numel() and (int(x.min()) < 0 or (below is not None and int(x.max()) >= below)):
+        asked = "0 or more" if below is None else f"0 to {below - 1}"
+        raise ValueError(
+            f"got symbols from {int(x.min())} to {int(x.max())}, out of range, expected {asked}"
+        )
+
+
+def counted(what: str, count: int, least: int = 1) -> None:
+    """Refuse too few: ``counted("molecules", len(x))``."""
+    if count < least:
+        raise ValueError(f"got {count} {what}, expected {least} or more")
+
+
+def as_many(advice: str = "", /, **counts: int) -> None:
+    """Refuse what should be as many of each: ``as_many(values=len(a), times=len(b))``."""
+    if len(set(counts.values())) > 1:
+        got = " and ".join(f"{count} {name}" for name, count in counts.items())
+        advice = f": {advice}" if advice else ""
+        raise ValueError(f"got {got}, expected as many of each{advice}")
 
 
 def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:

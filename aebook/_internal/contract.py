@@ -72,6 +72,7 @@ _ADVICE = {
         "aebook.Autoencoder(encoder, decoder)"
     ),
     "Chain": "a Chain, as networks.mlp makes it",
+    "Gaussian": "bottlenecks.Gaussian, which has a posterior: use variants.variational",
     "Objective": "an Objective: wrap a model in aebook.Objective(model)",
     "PathLike": "a path",
 }

@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch.nn.functional import interpolate
 
-from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.checks import array, as_array, check_arguments, number
 from aebook._internal.contract import Numbers, checked, taken
 
 __all__ = ["Window", "detections", "overlap", "score_map", "standardised", "windows"]
@@ -269,8 +269,7 @@ def standardised(images: ArrayLike, *, floor: float = 0.02) -> NDArray[np.float6
            [-1.,  1.]])
     """
     x = as_array(images).astype(np.float64)
-    if x.ndim < 2 or x.size == 0 or not np.isfinite(x).all():
-        raise ValueError(f"got images of shape {x.shape}, expected finite ones, (N, h, w)")
+    array("images", x, "(N, h, ...)")
     floor = number("floor", floor)
     x = x.reshape(len(x), -1)
     x = x - x.mean(1, keepdims=True)
@@ -280,11 +279,7 @@ def standardised(images: ArrayLike, *, floor: float = 0.02) -> NDArray[np.float6
 def _shrunk(image: ArrayLike, scale: float) -> NDArray[np.float64]:
     """The image at 1 / scale of its size, each pixel an average of those that it stands for."""
     image = as_array(image).astype(np.float64)
-    if image.ndim != 2 or image.size == 0 or not np.isfinite(image).all():
-        raise ValueError(
-            f"got an image of shape {image.shape}, expected finite grey values (H, W): turn "
-            "colours into grey first, image.mean(-1)"
-        )
+    array("image", image, "(H, W)", advice="turn colours into grey first, image.mean(-1)")
     scale = number("scale", scale)
     if scale == 1:
         return image
@@ -295,11 +290,7 @@ def _shrunk(image: ArrayLike, scale: float) -> NDArray[np.float64]:
 
 def _scores(score: Score, windows: NDArray[np.float64]) -> NDArray[np.float64]:
     values = as_array(taken("what score gave", score(windows), Numbers)).astype(np.float64)
-    if values.shape != (len(windows),) or not np.isfinite(values).all():
-        raise ValueError(
-            f"got scores of shape {values.shape} for {len(windows)} windows, or values that "
-            "are not finite; expected one finite number a window"
-        )
+    array("scores", values, f"({len(windows)},)", advice="one a window")
     return values
 
 

@@ -30,7 +30,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from aebook._internal.checks import as_array, check_arguments, number
+from aebook._internal.checks import (
+    array,
+    as_array,
+    as_many,
+    check_arguments,
+    counted,
+    number,
+    whole,
+)
 from aebook._internal.contract import checked, taken
 from aebook._internal.randomness import seeded
 from aebook.corruptions import masking
@@ -151,8 +159,7 @@ def running_median(
     """
     values, times = _vector(values, "values"), _vector(times, "times")
     check_arguments(n=n)
-    if len(values) != len(times):
-        raise ValueError(f"got {len(values)} values and {len(times)} times, expected as many")
+    as_many(values=len(values), times=len(times))
     number("delay", delay, least=0)
     order = np.argsort(times, kind="stable")
     ordered, past = times[order], values[order]
@@ -217,8 +224,7 @@ def stacked_features(
     (100, 2)
     """
     raw = vectors(x).numpy()
-    if len(raw) < 2:
-        raise ValueError(f"got features of {len(raw)} post, expected those of 2 or more")
+    counted("posts", len(raw), least=2)
     check_arguments(seed=seed, epochs=epochs)
     scaler = StandardScaler().fit(raw)
 
@@ -293,24 +299,20 @@ def block_bootstrap(
     >>> block_bootstrap(np.mean, np.ones(200))  # of what never varies
     Interval(value=1.0, low=1.0, high=1.0)
     """
-    values = [np.atleast_1d(as_array(array)) for array in arrays]
-    check_arguments(block=block, samples=samples, seed=seed)
-    if not values or len({len(array) for array in values}) != 1:
-        raise ValueError(
-            f"got arrays of lengths {[len(array) for array in values]}, expected one or more of "
-            "the same length"
-        )
+    values = [np.atleast_1d(as_array(each)) for each in arrays]
+    check_arguments(samples=samples, seed=seed)
+    counted("arrays", len(values))
+    as_many(**{f"entries of array {n}": len(each) for n, each in enumerate(values)})
     size = len(values[0])
-    if block > size:
-        raise ValueError(f"got block={block} for {size} posts, expected at most that many")
+    block = whole("block", block, most=size)
     level = number("level", level, below=1)
     value = taken("metric of the arrays themselves", metric(*values), float)
     rng = np.random.default_rng(seed)
     drawn, without = [], 0
     while len(drawn) < samples:
-        starts = rng.integers(size, size=-(-size // int(block)))
-        rows = ((starts[:, None] + np.arange(int(block))) % size).ravel()[:size]
-        score = _value(metric, [array[rows] for array in values])
+        starts = rng.integers(size, size=-(-size // block))
+        rows = ((starts[:, None] + np.arange(block)) % size).ravel()[:size]
+        score = _value(metric, [each[rows] for each in values])
         if math.isfinite(score):
             drawn.append(score)
         else:
@@ -338,8 +340,5 @@ def _value(metric: Callable[..., float], arrays: list[NDArray[Any]]) -> float:
 
 def _vector(values: ArrayLike, name: str) -> NDArray[np.float64]:
     vector = as_array(values).astype(np.float64)
-    if vector.ndim != 1 or len(vector) == 0 or not np.isfinite(vector).all():
-        raise ValueError(
-            f"got {name} of shape {vector.shape}, expected one finite number a post, (N,)"
-        )
+    array(name, vector, "(N,)", advice="one a post")
     return vector

@@ -10,6 +10,7 @@ from importlib import resources
 
 from torch import nn
 
+from aebook._internal.checks import one_of
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.datasets.verified import read_verified
@@ -71,8 +72,7 @@ def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> Autoencoder
     >>> model.reconstruct(torch.rand(1, 1, 40, 60)).shape
     torch.Size([1, 1, 40, 60])
     """
-    if name not in SHIPPED:
-        raise ValueError(f"got {name!r}, expected one of {sorted(SHIPPED)}")
+    one_of("name", name, sorted(SHIPPED))
     source = resources.files("aebook.applications") / "weights" / f"{name}.safetensors"
     with resources.as_file(source) as path:
         read_verified(path, SHIPPED[name])

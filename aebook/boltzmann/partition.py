@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aebook._internal.checks import check_arguments
+from aebook._internal.checks import array, check_arguments
 from aebook._internal.contract import checked
 from aebook._internal.randomness import seeded
 from aebook.boltzmann.rbm import RBM
@@ -119,8 +119,7 @@ def annealed(
     start = c
     if data is not None:
         rbm.check(data)
-        if not len(data) or not data.isfinite().all():
-            raise ValueError(f"got {len(data)} messages, expected one or more, all finite")
+        array("messages", data)
         start = data.to(c).mean(0)
         if rbm.visible_units == "bernoulli":
             # never quite 0 or 1, so that every state can occur

@@ -27,9 +27,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebook._internal.checks import (
+    array,
+    as_many,
     check_arguments,
+    counted,
     number,
-    one_of,
     rows,
     tensors,
     whole,
@@ -96,8 +98,6 @@ class RBM(nn.Module):
     ) -> None:
         super().__init__()
         visible, hidden = whole("visible", visible), whole("hidden", hidden)
-        for kind in (visible_units, hidden_units):
-            one_of("units", kind, ("bernoulli", "gaussian"))
         if visible_units == hidden_units == "gaussian":
             raise ValueError(
                 "got Gaussian units in both layers, expected at most one such layer: take "
@@ -121,8 +121,7 @@ class RBM(nn.Module):
         """:math:`E(v, h)` of pairs (B, visible) and (B, hidden), as (B,)."""
         rows(v, self.weight.shape[1], self.weight.dtype)
         rows(h, len(self.weight), self.weight.dtype)
-        if len(v) != len(h):
-            raise ValueError(f"got {len(v)} visible and {len(h)} hidden states, expected pairs")
+        as_many(visible=len(v), hidden=len(h))
         own = units.log_factor(v, self.visible_bias, self.visible_units)
         own = own + units.log_factor(h, self.hidden_bias, self.hidden_units)
         return -own - (F.linear(v, self.weight) * h).sum(-1)
@@ -280,19 +279,10 @@ class RBM(nn.Module):
 
     def check(self, data: Tensor) -> None:
         """Refuse data of another width, or that the visible units cannot take."""
-        width = len(self.visible_bias)
-        if data.dim() != 2 or data.shape[1] != width or data.is_complex():
-            raise ValueError(
-                f"got data of shape {tuple(data.shape)} and {data.dtype}, expected "
-                f"(samples, {width}), real"
-            )
-        if self.visible_units == "bernoulli" and len(data):
-            low, high = (float(value) for value in data.aminmax())
-            if low < 0 or high > 1:
-                raise ValueError(
-                    f"got data from {low:.4g} to {high:.4g} for Bernoulli units, expected [0, 1]: "
-                    "scale it, or take visible_units='gaussian'"
-                )
+        ends: Any = {"finite": False, "empty": True}
+        if self.visible_units == "bernoulli":
+            ends |= {"least": 0, "most": 1, "advice": "scale it, or take visible_units='gaussian'"}
+        array("data", data, f"(N, {len(self.visible_bias)})", **ends)
 
 
 @checked
@@ -381,8 +371,7 @@ def unroll(stack: Sequence[RBM]) -> Autoencoder:
     >>> model.encode(x).shape, model.reconstruct(x).shape
     (torch.Size([5, 2]), torch.Size([5, 6]))
     """
-    if not stack:
-        raise ValueError("got no machine, expected at least one")
+    counted("machines", len(stack))
     for k, (lower, upper) in enumerate(pairwise(stack)):
         kinds = (lower.hidden_units, upper.visible_units)
         sizes = (len(lower.hidden_bias), len(upper.visible_bias))

@@ -1,11 +1,8 @@
 """Molecules written as SMILES, from the benchmark MOSES."""
 
 import hashlib
-import io
 
-import numpy as np
-
-from aebook.datasets.verified import check_split, read_shipped
+from aebook.datasets.verified import check_split, lines, shipped_arrays
 
 __all__ = ["molecules"]
 
@@ -55,7 +52,6 @@ def molecules(split: str = "train") -> list[str]:
     (25000, 'Cc1ccc(-c2nnn(CC(=O)NC(C)c3cc(C)oc3C)n2)cc1')
     """
     check_split(split)
-    with np.load(io.BytesIO(read_shipped("molecules.npz")), allow_pickle=False) as arrays:
-        lines = arrays[split].tobytes().decode("ascii").split("\n")
     # stored in alphabetical order, which is a smaller file
-    return sorted(lines, key=lambda line: hashlib.sha256(line.encode("ascii")).digest())
+    stored = lines(shipped_arrays("molecules.npz")[split])
+    return sorted(stored, key=lambda line: hashlib.sha256(line.encode("ascii")).digest())

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from aebook._internal.checks import check_arguments
+from aebook._internal.checks import array, check_arguments
 from aebook._internal.contract import checked
 
 __all__ = ["ImageFolder"]
@@ -62,9 +62,9 @@ class ImageFolder(Dataset):
     @checked
     def __init__(self, folder: str | os.PathLike[str], size: int, grey: bool = False) -> None:
         check_arguments(size=size)
-        if not isinstance(folder, str | os.PathLike) or not Path(folder).is_dir():
-            raise ValueError(f"got folder={str(folder)!r}, expected a folder that exists")
         root = Path(folder)
+        if not root.is_dir():
+            raise ValueError(f"got folder={str(folder)!r}, expected a folder that exists")
         self.size, self.mode = int(size), "L" if grey else "RGB"
         #: Paths of the images, in the order of the messages.
         self.paths: list[Path] = sorted(
@@ -116,11 +116,7 @@ def _opaque(file: Image.Image, mode: str) -> Image.Image:
 def _greys(image: Image.Image, file: Image.Image) -> NDArray[np.float32]:
     values = np.asarray(image).astype(np.float32)
     if image.mode == "F":
-        if not (values.min() >= 0 and values.max() <= 1):
-            raise ValueError(
-                f"it has floating point from {values.min():.4g} to {values.max():.4g}, expected "
-                "[0, 1]: scale it"
-            )
+        array("pixels", values, least=0, most=1, advice="scale it")
         return values
     # older versions of Pillow read 16 bits as 32
     if image.mode == "I" and file.format not in ("PNG", "PPM"):

@@ -1,6 +1,5 @@
 """Fashion-MNIST and MNIST: 28 x 28 grey images of ten classes each."""
 
-import io
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +7,14 @@ import torch
 from torch import Tensor
 
 from aebook._internal.contract import checked
-from aebook.datasets.verified import Archive, Checksums, check_split, load, read_idx, read_shipped
+from aebook.datasets.verified import (
+    Archive,
+    Checksums,
+    check_split,
+    read_archived,
+    read_idx,
+    shipped_arrays,
+)
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "FASHION_MNIST",
@@ -210,14 +216,14 @@ def mnist(split: str = "train", *, full: bool = False) -> Images:
 
 
 def _shipped(name: str, split: str) -> Images:
-    with np.load(io.BytesIO(read_shipped(name)), allow_pickle=False) as arrays:
-        return _tensors(arrays[f"{split}_images"], arrays[f"{split}_labels"])
+    arrays = shipped_arrays(name)
+    return _tensors(arrays[f"{split}_images"], arrays[f"{split}_labels"])
 
 
 def _canonical(archive: Archive, split: str) -> Images:
     prefix = _PREFIXES[split]
-    images = read_idx(load(archive, f"{prefix}-images-idx3-ubyte.gz"))
-    labels = read_idx(load(archive, f"{prefix}-labels-idx1-ubyte.gz"))
+    images = read_idx(read_archived(archive, f"{prefix}-images-idx3-ubyte.gz"))
+    labels = read_idx(read_archived(archive, f"{prefix}-labels-idx1-ubyte.gz"))
     return _tensors(images, labels)
 
 

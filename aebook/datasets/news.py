@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -141,9 +141,9 @@ def posts(count: Literal["reposts", "favourites"] = "reposts", *, replies: bool 
     >>> tuple(features.shape), int(counts.median())
     ((17437, 30), 429)
     """
-    with np.load(io.BytesIO(verified.read_shipped("posts.npz")), allow_pickle=False) as arrays:
-        stored = arrays["features"]
-        gaps, counts = (_whole(arrays[name]) for name in ("minutes", count))
+    arrays: Any = verified.shipped_arrays("posts.npz")
+    stored = arrays["features"]
+    gaps, counts = (_whole(arrays[name]) for name in ("minutes", count))
     times = POSTS_EPOCH + 60 * np.cumsum(gaps)
     gaps[0] = 0
     local = times - CLOCK
@@ -206,7 +206,7 @@ def online_news() -> Posts:
     K. Fernandes, P. Vinagre, P. Cortez, "A Proactive Intelligent Decision Support System for
     Predicting the Popularity of Online News", EPIA 2015.
     """
-    return verified.search(
+    return verified.look_for(
         NEWS,
         NEWS_ZIP,
         _news_copies(),

@@ -1,12 +1,9 @@
 """Short texts in four languages, and Chinese characters taken apart."""
 
-import io
 from typing import NamedTuple
 
-import numpy as np
-
 from aebook._internal.checks import one_of
-from aebook.datasets.verified import read_shipped
+from aebook.datasets.verified import lines, shipped_arrays
 
 __all__ = ["Segments", "hanzi", "segments"]
 
@@ -69,8 +66,8 @@ def segments(split: str = "train") -> Segments:
     (8504, 'Secondary axis', 'Axe secondaire')
     """
     one_of("split", split, tuple(_SPLITS))
-    arrays = _load("libreoffice/segments.npz")
-    return Segments(*(_lines(arrays[f"{split}_{language}"]) for language in Segments._fields))
+    arrays = shipped_arrays("libreoffice/segments.npz")
+    return Segments(*(lines(arrays[f"{split}_{language}"]) for language in Segments._fields))
 
 
 def hanzi() -> dict[str, str]:
@@ -105,14 +102,5 @@ def hanzi() -> dict[str, str]:
     >>> hanzi()["想"], hanzi()["木"]
     ('⿱⿰木目心', '木')
     """
-    arrays = _load("hanzi.npz")
-    return dict(zip(_lines(arrays["characters"]), _lines(arrays["descriptions"]), strict=True))
-
-
-def _load(name: str) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(read_shipped(name)), allow_pickle=False) as arrays:
-        return {member: arrays[member] for member in arrays.files}
-
-
-def _lines(data: np.ndarray) -> list[str]:
-    return data.tobytes().decode().split("\n")
+    arrays = shipped_arrays("hanzi.npz")
+    return dict(zip(lines(arrays["characters"]), lines(arrays["descriptions"]), strict=True))

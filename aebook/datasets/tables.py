@@ -1,6 +1,5 @@
 """Satellite and Shuttle: tables of measurements in which some classes count as anomalies."""
 
-import io
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aebook._internal.contract import checked
-from aebook.datasets.verified import read_shipped
+from aebook.datasets.verified import shipped_arrays
 
 __all__ = [
     "SATELLITE_CLASSES",
@@ -180,8 +179,7 @@ def shuttle(*, full: bool = False) -> Table:
 
 
 def _read(name: str) -> tuple[Tensor, Tensor]:
-    with np.load(io.BytesIO(read_shipped(name)), allow_pickle=False) as arrays:
-        # order "C": the stored features may be column-major, which compresses better
-        features = arrays["features"].astype(np.float32, order="C")
-        labels = arrays["labels"].astype(np.int64)
-    return torch.from_numpy(features), torch.from_numpy(labels)
+    arrays = shipped_arrays(name)
+    # order "C": the stored features may be column-major, which compresses better
+    features = arrays["features"].astype(np.float32, order="C")
+    return torch.from_numpy(features), torch.from_numpy(arrays["labels"].astype(np.int64))

@@ -1,13 +1,12 @@
 """Definitions of nouns, each with its topic, from WordNet."""
 
-import io
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aebook.datasets.verified import check_split, read_shipped
+from aebook.datasets.verified import check_split, lines, shipped_arrays
 
 __all__ = [
     "GLOSS_TOPICS",
@@ -17,21 +16,9 @@ __all__ = [
 
 #: Names of the topics of `glosses`; the topic is the index.
 GLOSS_TOPICS = (
-    "act",
-    "animal",
-    "artifact",
-    "attribute",
-    "body",
-    "cognition",
-    "communication",
-    "food",
-    "group",
-    "location",
-    "person",
-    "plant",
-    "state",
-    "substance",
-)
+    "act", "animal", "artifact", "attribute", "body", "cognition", "communication", "food",
+    "group", "location", "person", "plant", "state", "substance",
+)  # fmt: skip
 
 
 class Glosses(NamedTuple):
@@ -103,9 +90,7 @@ def glosses(split: str = "train") -> Glosses:
     (16100, 'lake trout: flesh of large trout of northern lakes', 'food')
     """
     check_split(split)
-    with np.load(io.BytesIO(read_shipped("glosses.npz")), allow_pickle=False) as arrays:
-        words, texts = (
-            arrays[f"{split}_{part}"].tobytes().decode().split("\n") for part in ("words", "texts")
-        )
-        topics = torch.from_numpy(arrays[f"{split}_topics"].astype(np.int64))
+    arrays = shipped_arrays("glosses.npz")
+    words, texts = (lines(arrays[f"{split}_{part}"]) for part in ("words", "texts"))
+    topics = torch.from_numpy(arrays[f"{split}_topics"].astype(np.int64))
     return Glosses(words, texts, topics)

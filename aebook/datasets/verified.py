@@ -40,14 +40,16 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "cache_folder",
     "check_split",
     "downloader",
-    "load",
+    "lines",
     "local_folders",
+    "look_for",
+    "read_archived",
     "read_idx",
     "read_local",
     "read_shipped",
     "read_verified",
-    "search",
     "sha256",
+    "shipped_arrays",
     "unpacked",
 ]
 
@@ -132,6 +134,31 @@ def read_shipped(name: str) -> bytes:
         If the file is missing or is not the one that was shipped.
     """
     return read_verified(resources.files("aebook.datasets") / "files" / name, SHIPPED[name])
+
+
+def shipped_arrays(name: str) -> dict[str, np.ndarray]:
+    """The arrays of a file of NumPy's that ships with the package, by their names.
+
+    Examples
+    --------
+    >>> from aebook.datasets.verified import shipped_arrays
+    >>> sorted(shipped_arrays("shuttle.npz"))
+    ['features', 'labels']
+    """
+    with np.load(io.BytesIO(read_shipped(name)), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def lines(text: np.ndarray) -> list[str]:
+    r"""Lines of text that is stored as an array of bytes.
+
+    Examples
+    --------
+    >>> from aebook.datasets.verified import lines
+    >>> lines(np.frombuffer(b"one\ntwo", np.uint8))
+    ['one', 'two']
+    """
+    return text.tobytes().decode().split("\n")
 
 
 def unpacked(file: gzip.GzipFile | IO[bytes]) -> bytes:
@@ -261,7 +288,7 @@ def read_local(folder: Path, name: str, checksums: Checksums) -> bytes:
     raise FileNotFoundError(f"{folder} has no {name}, nor a decompressed copy")
 
 
-def load(archive: Archive, name: str) -> bytes:
+def read_archived(archive: Archive, name: str) -> bytes:
     """Find or download one file of an archive, and return its verified, decompressed content.
 
     Parameters
@@ -301,19 +328,19 @@ def load(archive: Archive, name: str) -> bytes:
     if archive.package:
         advice.insert(0, f"on Debian or Ubuntu, install the package {archive.package}")
     advice.insert(0, "use the subset that ships with the package: full=False")
-    return search(
+    return look_for(
         archive,
         name,
         local_folders(archive),
         lambda folder: read_local(folder, name, checksums),
         fetched,
         advice,
-        # load, _canonical, fashion_mnist, its check, and who calls it
+        # read_archived, _canonical, fashion_mnist, its check, and who calls it
         stacklevel=6,
     )
 
 
-def search(
+def look_for(
     archive: Archive,
     name: str,
     places: Iterable[Path],

@@ -1,45 +1,22 @@
 """English nouns and what they are kinds of: a part of WordNet's hierarchy."""
 
-import io
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aebook.datasets.verified import read_shipped
+from aebook.datasets.verified import lines, shipped_arrays
 
 __all__ = ["NOUN_TOPICS", "Nouns", "nouns"]
 
 #: Names of the topics of `nouns`, all of WordNet's for nouns; the topic is the index.
 NOUN_TOPICS = (
-    "Tops",
-    "act",
-    "animal",
-    "artifact",
-    "attribute",
-    "body",
-    "cognition",
-    "communication",
-    "event",
-    "feeling",
-    "food",
-    "group",
-    "location",
-    "motive",
-    "object",
-    "person",
-    "phenomenon",
-    "plant",
-    "possession",
-    "process",
-    "quantity",
-    "relation",
-    "shape",
-    "state",
-    "substance",
+    "Tops", "act", "animal", "artifact", "attribute", "body", "cognition", "communication",
+    "event", "feeling", "food", "group", "location", "motive", "object", "person", "phenomenon",
+    "plant", "possession", "process", "quantity", "relation", "shape", "state", "substance",
     "time",
-)
+)  # fmt: skip
 
 
 class Nouns(NamedTuple):
@@ -108,15 +85,15 @@ def nouns() -> Nouns:
     >>> [(names[s], [names[p] for p in parents[s]]) for s in trout]
     [('trout', ['fish']), ('trout', ['salmonid', 'food fish'])]
     """
-    with np.load(io.BytesIO(read_shipped("nouns.npz")), allow_pickle=False) as arrays:
-        words, names = (arrays[part].tobytes().decode().split("\n") for part in ("words", "names"))
-        topics = torch.from_numpy(arrays["topics"].astype(np.int64))
-        topics[topics == 255] = -1
-        senses, parents = (
-            [
-                tuple(row.tolist())
-                for row in np.split(arrays[f"{part}s"], arrays[f"{part}_counts"].cumsum()[:-1])
-            ]
-            for part in ("sense", "parent")
-        )
+    arrays = shipped_arrays("nouns.npz")
+    words, names = (lines(arrays[part]) for part in ("words", "names"))
+    topics = torch.from_numpy(arrays["topics"].astype(np.int64))
+    topics[topics == 255] = -1
+    senses, parents = (
+        [
+            tuple(row.tolist())
+            for row in np.split(arrays[f"{part}s"], arrays[f"{part}_counts"].cumsum()[:-1])
+        ]
+        for part in ("sense", "parent")
+    )
     return Nouns(words, topics, senses, names, parents)

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import numbers
-import types
 import typing
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from aebook._internal.checks import whole
+from aebook._internal.contract import taken
 from aebook.core import Autoencoder
 from aebook.networks import Chain, Transposed
 from aebook.sparse import SparseTransposed, UnitColumns
@@ -205,7 +207,7 @@ def _build(
     # an argument such as device could ask for memory that no tensor in the file accounts for
     if surplus := arguments.keys() - _names(cls):
         raise _Unknown(f"it gives {sorted(surplus)!r:.100} to {node['kind']}, which takes no such")
-    _check_types(cls, arguments)
+    arguments = _checked(cls, arguments)
     if cls in _CONTAINERS:
         children = {
             name: _build(child, _join(path, name), built, parts)
@@ -283,36 +285,21 @@ def _names(cls: type[nn.Module]) -> set[str]:
     return names
 
 
-def _check_types(cls: type[nn.Module], arguments: Mapping[str, Any]) -> None:
-    """Refuse what is not of the type that a constructor states, which PyTorch's take all the same.
+def _checked(cls: type[nn.Module], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the types that a constructor states, which PyTorch's do not ask for.
 
     No number is NaN, and none that counts something is below zero.
     """
     stated = typing.get_type_hints((nn.RNNBase if issubclass(cls, nn.RNNBase) else cls).__init__)
+    found = {}
     for name, value in arguments.items():
-        counts = [n for n in (value if isinstance(value, tuple) else (value,)) if type(n) is int]
-        below = "dim" not in name and any(n < 0 for n in counts) and stated.get(name) is not float
-        if below or not _is_a(value, stated.get(name, Any)):
-            raise ValueError(f"got {name}={value!r:.100} for a {cls.__name__}")
-
-
-def _is_a(value: Any, stated: Any) -> bool:
-    origin, inner = typing.get_origin(stated), typing.get_args(stated)
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_a(value, one) for one in inner)
-    if origin is typing.Literal:
-        return value in inner
-    if origin is tuple and inner[-1] is not Ellipsis:
-        return (
-            isinstance(value, tuple) and len(value) == len(inner) and all(map(_is_a, value, inner))
-        )
-    if isinstance(origin, type) and issubclass(origin, Sequence):
-        return isinstance(value, tuple) and all(_is_a(one, inner[0]) for one in value)
-    if stated is float:
-        return isinstance(value, int | float) and type(value) is not bool and value == value
-    if stated in (int, bool, str, type(None)):
-        return type(value) is stated
-    return True
+        hint, parts = stated.get(name, Any), value if isinstance(value, tuple) else (value,)
+        endless = hint is float and value in (math.inf, -math.inf)
+        found[name] = value if endless else taken(name, value, hint)
+        if hint is not float and "dim" not in name:
+            for count in (part for part in parts if type(part) is int):
+                whole(name, count, least=0)
+    return found
 
 
 def _arguments(module: Any, cls: type[nn.Module]) -> dict[str, Any]:

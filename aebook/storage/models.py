@@ -166,8 +166,6 @@ def _unwrapped(model: nn.Module) -> nn.Module:
                 "objective around the loaded model again. A learned σ is in objective.distance, "
                 "which can be saved to a file of its own"
             )
-        if not isinstance(model, nn.Module):
-            raise ValueError(f"got a {type(model).__name__}, expected a model")
         if isinstance(model, parallel):
             model = model.module
         elif type(model).__name__ == "OptimizedModule":

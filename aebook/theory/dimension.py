@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from aebook._internal.checks import check_arguments
+from aebook._internal.checks import whole
 from aebook._internal.contract import checked
 from aebook.data import Data, messages
 
@@ -103,14 +103,9 @@ def maximum_likelihood(x: Data, k: int = 10) -> IntrinsicDimension:
     >>> round(dimension), samples
     (2, 500)
     """
-    check_arguments(k=k)
-    x, k = _points(x), int(k)
+    x = _points(x)
     n = len(x)
-    if not 2 <= k < n:
-        raise ValueError(
-            f"got k={k} for {n} distinct points, expected at least 2 and less than the number of "
-            "points: change k or give more points"
-        )
+    whole("k", k, least=2, most=n - 1, advice="change k, or give more points that differ")
     near = NearestNeighbors(n_neighbors=k).fit(x).kneighbors(return_distance=False)
     # differences keep the digits that the search may lose between points close together
     r = np.stack([np.linalg.norm(x - x[other], axis=1) for other in near.T])

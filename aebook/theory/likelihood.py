@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import number, tensors, whole
-from aebook._internal.contract import checked
+from aebook._internal.checks import array, counted, number, tensors, whole
+from aebook._internal.contract import checked, taken
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
 from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, check_term, layers
@@ -258,10 +258,7 @@ def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8) -> Ten
     >>> interpolate(model, torch.zeros(1, 1), torch.ones(1, 1), steps=5).flatten()
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    if a.shape != b.shape:
-        raise ValueError(
-            f"got messages of shapes {tuple(a.shape)} and {tuple(b.shape)}, expected the same"
-        )
+    array("b", b, f"{tuple(a.shape)}", finite=False, empty=True)
     steps = whole("steps", steps, least=2)
     start, end = model.encode(a).unsqueeze(1), model.encode(b).unsqueeze(1)
     t = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
@@ -298,8 +295,7 @@ def active_units(model: Autoencoder, x: Data, threshold: float = 0.01) -> int:
     _check_bottleneck(model)
     number("threshold", threshold, least=0)
     messages, _ = gathered(x, **Form.of(model)._asdict())
-    if len(messages) < 2:
-        raise ValueError(f"got {len(messages)} messages, expected two or more")
+    counted("messages", len(messages), least=2)
     with torch.no_grad():
         mean = model.bottleneck.posterior(model.encoder(messages)).mean
     return int((mean.var(0) > threshold).sum())
@@ -329,8 +325,7 @@ def posterior_of(
     target = x if target is None else target
     _check(objective, samples)
     seed = whole("seed", seed, least=0)
-    if not x.isfinite().all():
-        raise ValueError("got messages with NaN or infinite values, expected finite ones")
+    array("messages", x, empty=True)
     if objective.distance is bernoulli and not ((target == 0) | (target == 1)).all():
         raise ValueError(
             "got messages with values other than 0 and 1 for the Bernoulli distance, expected "
@@ -431,8 +426,4 @@ def _check(objective: Objective, samples: int) -> None:
 
 
 def _check_bottleneck(model: Autoencoder) -> None:
-    if not isinstance(model.bottleneck, Gaussian):
-        raise ValueError(
-            f"got the bottleneck {type(model.bottleneck).__name__}, expected bottlenecks.Gaussian: "
-            "a variational autoencoder has a posterior. Use variants.variational"
-        )
+    taken("the bottleneck", model.bottleneck, Gaussian)

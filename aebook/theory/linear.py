@@ -3,7 +3,8 @@ r"""What theory says of linear autoencoders.
 The optimum of :math:`E\|x - (W_2(W_1 x + b_1) + b_2)\|^2` with p code units is the orthogonal
 projection onto the space of the p leading principal components (Baldi & Hornik 1989). The code is
 determined only up to an invertible map; with an L2 penalty on both matrices it is determined up
-to a rotation, and the components can be read off the decoder (Kunin et al. 2019).
+to a rotation, and the components can be read off the decoder (Kunin et al. 2019). When entries of x
+are hidden from the encoder, the optimum is another map, and as well known (Chen et al. 2012).
 
 Everything here is computed in float64.
 """
@@ -15,18 +16,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.linalg import eigh
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from aebook._internal.checks import number, rows, whole
+from aebook._internal.checks import array, as_many, number, rows, whole
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.data import Data, vectors
 
 __all__ = [
+    "MaskedMap",
     "PrincipalComponents",
     "affine",
     "eckart_young",
+    "masked_map",
     "principal_angles",
     "principal_components",
     "recover_components",
@@ -124,6 +128,64 @@ def eckart_young(x: Data, p: int) -> float:
     return float(principal_components(x).variances[p:].sum())
 
 
+class MaskedMap(NamedTuple):
+    r"""The linear autoencoder that is best at guessing hidden entries, by :func:`masked_map`."""
+
+    matrix: Tensor
+    """A, (m, m): without a bottleneck the reconstruction of x is xA."""
+    directions: Tensor
+    """V, (m, p): orthonormal, most is guessed in the first; the message of a code z is zV'."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes xAV of messages (n, m), in the dtype of ``x``."""
+        rows(x, len(self.matrix))
+        return x @ (self.matrix @ self.directions).to(x)
+
+
+@checked
+def masked_map(x: Data, share: float, p: int | None = None) -> MaskedMap:
+    r"""The best linear map of messages whose entries are hidden: no training is needed.
+
+    T hides each entry with probability :math:`ν`, as :func:`aebook.corruptions.masking` does. With
+    :math:`S = X^\top X`, averaging over the masks gives (Chen et al. 2012)
+
+    .. math::
+
+        E_T \lVert X - T(X) A \rVert^2 \text{ is least for } A = Q^{-1} S, \quad
+        Q = (1 - ν) S + ν \operatorname{diag}(S)
+
+    Nothing is centred, since what is hidden is 0. Of all maps through p numbers the best is A
+    followed by the projection on the p leading eigenvectors of :math:`S Q^{-1} S`.
+
+    Parameters
+    ----------
+    x
+        Messages, (n, m), whatever :func:`aebook.fit` takes.
+    share
+        :math:`ν`, how many of the entries are hidden, above 0 and below 1.
+    p
+        Code units, 1 to m; the default is m.
+
+    Examples
+    --------
+    >>> from aebook.theory.linear import masked_map
+    >>> x = torch.tensor([[1.0, 1.0, 0.0], [2.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
+    >>> best = masked_map(x, share=0.5)
+    >>> # what has a twin is guessed from both, what stands alone by itself
+    >>> best.matrix.round(decimals=4).tolist()
+    [[0.6667, 0.6667, 0.0], [0.6667, 0.6667, 0.0], [0.0, 0.0, 1.0]]
+    """
+    x, share = vectors(x), number("share", share, below=1)
+    p = x.shape[1] if p is None else whole("p", p, most=x.shape[1])
+    s = x.T @ x
+    own = s.diagonal()
+    # an entry that is always 0 tells of no other, whatever stands here
+    q = (1 - share) * s + torch.where(own > 0, share * own, 1).diag()
+    matrix = torch.linalg.solve(q, s)
+    _, v = eigh((s @ matrix).numpy(), subset_by_index=(len(s) - p, len(s) - 1))
+    return MaskedMap(matrix, _signed(torch.from_numpy(np.ascontiguousarray(v[:, ::-1]))))
+
+
 @checked
 def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
     """Angles between the spaces spanned by the columns of two matrices, in radians, rising.
@@ -148,12 +210,9 @@ def principal_angles(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> principal_angles([[1.0], [0.0]], [[1.0], [1.0]])  # π/4
     tensor([0.7854], dtype=torch.float64)
     """
-    a, b = _matrix(a, "first matrix"), _matrix(b, "second matrix")
-    if len(a) != len(b):
-        raise ValueError(
-            f"got matrices with {len(a)} and {len(b)} rows; expected the same number, "
-            "one a dimension of the message: directions are columns"
-        )
+    a, b = _matrix(a, "the first matrix"), _matrix(b, "the second matrix")
+    advice = "one a dimension of the message, since directions are columns"
+    as_many(advice, **{"rows of a": len(a), "rows of b": len(b)})
     for which, matrix in (("first", a), ("second", b)):
         # the length of a direction says nothing of the space
         if torch.linalg.matrix_rank(normalize(matrix, dim=0)) < matrix.shape[1]:
@@ -305,10 +364,5 @@ def _matrix(values: ArrayLike, what: str) -> Tensor:
         # a copy, since torch takes no array that is read-only or runs backwards
         values = torch.from_numpy(np.array(values, dtype=np.float64))
     values = values.detach().to("cpu", torch.float64)
-    if values.dim() != 2 or 0 in values.shape:
-        raise ValueError(
-            f"got a {what} of shape {tuple(values.shape)}, expected two dimensions with entries"
-        )
-    if not values.isfinite().all():
-        raise ValueError(f"got a {what} with NaN or infinite entries, expected finite ones")
+    array(what, values, "(m, n)")
     return values

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from aebook._internal.checks import number, rows, whole
+from aebook._internal.checks import array, number, rows, whole
 from aebook._internal.contract import checked
 from aebook._internal.reading import as_tensor
 from aebook.core import Autoencoder
@@ -108,17 +108,11 @@ class Mixture:
         self, means: ArrayLike, scale: ArrayLike = 0.0, weights: ArrayLike | None = None
     ) -> None:
         self.means = as_tensor(means).double()
-        if self.means.dim() != 2 or not self.means.numel() or not self.means.isfinite().all():
-            raise ValueError(
-                f"got means of shape {tuple(self.means.shape)}, expected (K, m), all finite"
-            )
+        array("means", self.means, "(K, m)")
         count = len(self.means)
         scale = as_tensor(scale).double()
-        if scale.shape not in ((), (count,)):
-            raise ValueError(
-                f"got a scale of shape {tuple(scale.shape)} for {count} means, expected one number "
-                "or one a mean"
-            )
+        advice = "one number, or one a mean"
+        array("scale", scale, f"({count},)" if scale.dim() else "()", least=0, advice=advice)
         self.scale = scale.expand(count)
         weights = torch.ones(count) if weights is None else as_tensor(weights)
         self.weights = weights.double() / weights.sum()
@@ -127,8 +121,6 @@ class Mixture:
                 f"got weights of shape {tuple(weights.shape)} for {count} means, expected one a "
                 "mean, 0 or more and not all 0"
             )
-        if not ((self.scale >= 0) & self.scale.isfinite()).all():
-            raise ValueError("got a scale that is negative or not finite, expected 0 or more")
 
     @checked
     def log_density(self, x: Tensor, sigma: float = 0.0) -> Tensor:
@@ -285,5 +277,4 @@ def linear_denoising_loss(model: Autoencoder, x: Data, sigma: float) -> float:
 
 def _check_messages(x: Tensor, width: int) -> None:
     rows(x, width)
-    if not x.isfinite().all():
-        raise ValueError("got messages with NaN or infinite values, expected finite ones")
+    array("messages", x, empty=True)

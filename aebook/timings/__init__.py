@@ -10,6 +10,7 @@ import json
 from importlib import resources
 from typing import Any, NamedTuple
 
+from aebook._internal.checks import one_of
 from aebook._internal.contract import checked
 
 __all__ = ["Record", "recorded"]
@@ -59,6 +60,5 @@ def recorded(name: str) -> Record:
     """
     files = resources.files(__name__)
     known = sorted(f.name[:-5] for f in files.iterdir() if f.name.endswith(".json"))
-    if name not in known:
-        raise ValueError(f"got {name!r}, expected one of {', '.join(map(repr, known))}")
+    one_of("name", name, known)
     return Record(**json.loads((files / f"{name}.json").read_text(encoding="utf-8")))

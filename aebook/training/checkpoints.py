@@ -105,7 +105,7 @@ class Resumable:
     ) -> None:
         self.objective, self.optimiser, self.scaler = objective, optimiser, scaler
         self.device, self.patience, self.path = device, patience, path
-        self.fingerprint, self.members = fingerprint, members()
+        self.fingerprint = fingerprint
         self.history = History()
         #: What was learnt up to the best epoch.
         self.best: dict[str, Any] | None = None
@@ -122,7 +122,7 @@ class Resumable:
             return
         # each process has a stream of noise of its own
         random = gather(random_state(self.device))
-        if self.members.rank == 0:
+        if members().rank == 0:
             write(
                 self.path,
                 {
@@ -144,7 +144,7 @@ class Resumable:
         if self.path is None:
             return None
         content = None
-        if self.members.rank == 0:
+        if members().rank == 0:
             remove_unfinished(self.path)
             content = self.path.read_bytes() if self.path.exists() else None
         # the file is there for the first process, and perhaps on its machine alone
@@ -170,7 +170,7 @@ class Resumable:
             self._check_moments(state["optimizer"])
             self.optimiser.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
-            set_random_state(state["random"][self.members.rank], self.device)
+            set_random_state(state["random"][members().rank], self.device)
         except Exception as error:
             # nothing of the objective has been touched
             raise ValueError(

@@ -13,7 +13,7 @@ from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked, explained
 from aebook._internal.devices import chosen, computed_in, moved
 from aebook._internal.modes import at_rest, carried, recorded, train
-from aebook.core import check_objective
+from aebook.core import trainable
 from aebook.data import Data, gathered
 from aebook.training.history import History, Mean
 from aebook.training.reach import warn_beyond_reach
@@ -68,11 +68,8 @@ def lbfgs(
     >>> round(history.loss[-1] / least, 4)
     1.0
     """
-    check_objective(objective)
+    parameters = trainable(objective)
     check_arguments(iterations=iterations, tolerance=tolerance)
-    parameters = [p for p in objective.parameters() if p.requires_grad]
-    if not parameters:
-        raise ValueError("got an objective with no parameter to train, expected one or more")
     dtype = computed_in(objective)
     with recorded(), moved(objective, chosen(device, dtype)):
         x, target = gathered(data, dtype=dtype, device=parameters[0].device)
@@ -95,10 +92,9 @@ def _minimise(
     iterations: int,
     tolerance: float,
 ) -> None:
-    parameters = [p for p in objective.parameters() if p.requires_grad]
     train(objective, at_rest(objective))
     optimiser = torch.optim.LBFGS(
-        parameters,
+        trainable(objective),
         history_size=50,
         tolerance_grad=0,
         tolerance_change=0,

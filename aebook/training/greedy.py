@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective
-from aebook.data import Data, Form, batched
+from aebook.data import Batch, Data, Form, batched
 from aebook.distances import squared_error
 from aebook.inference import evaluating, in_pieces
 from aebook.networks import Chain
@@ -100,16 +100,18 @@ def layerwise(objective: Objective, data: Data, *, epochs: int, **options: Any) 
 
 def _check_data(objective: Objective, data: Data) -> None:
     """Let the network refuse what does not fit it."""
+    with evaluating(objective), torch.no_grad():
+        objective.model.encoder(_first(objective, data)[0][:1])
+
+
+def _first(objective: Objective, data: Data) -> Batch:
     form: Any = Form.of(objective)._asdict()
     one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
-    with evaluating(objective), torch.no_grad():
-        objective.model.encoder(next(iter(one))[0][:1])
+    return next(iter(one))
 
 
 def _check_mirrored(encoder: Chain, pair: Objective, data: Data, k: int) -> None:
-    form: Any = Form.of(pair)._asdict()
-    one = batched(data, None, shuffle=False, default=1, ordered=True, resident=False, **form)
-    x, target, *_ = next(iter(one))
+    x, target, *_ = _first(pair, data)
     with evaluating(encoder), evaluating(pair), torch.no_grad():
         if k == 0:
             # a chain says what it expected, a single layer does not

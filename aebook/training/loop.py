@@ -28,7 +28,7 @@ from aebook._internal.files import locked, replaceable
 from aebook._internal.modes import at_rest, carried, recorded, train
 from aebook._internal.randomness import kept, seeded
 from aebook._internal.verdicts import Waiting, deferred
-from aebook.core import Loss, check_objective, check_weighable, settings
+from aebook.core import Loss, check_objective, check_weighable, settings, trainable
 from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
 from aebook.inference import evaluating
 from aebook.networks import Standardised
@@ -220,10 +220,7 @@ def fit(
     patience = None if patience is None else int(patience)
     if patience is not None and validation is None:
         raise ValueError("got patience alone, expected validation data too, which it watches")
-    check_objective(objective)
-    parameters = [p for p in objective.parameters() if p.requires_grad]
-    if not parameters:
-        raise ValueError("got an objective with no parameter to train, expected one or more")
+    parameters = trainable(objective)
 
     members = processes.members()
     dtype = computed_in(objective)

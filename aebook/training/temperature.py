@@ -131,8 +131,7 @@ def fit_until_converged(
     (1, True)
     """
     check_arguments(epochs=epochs, attempts=attempts)
-    if not 0 < confidence < 1:
-        raise ValueError(f"got confidence={confidence}, expected a number between 0 and 1")
+    number("confidence", confidence, below=1)
     if "checkpoint" in options:
         raise ValueError("got a checkpoint, expected none: each attempt is a run of its own")
     (selector, *_) = _selectors(objective)

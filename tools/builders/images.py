@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from aebook.datasets.images import FASHION_MNIST
-from aebook.datasets.verified import load, read_idx, read_local, sha256
+from aebook.datasets.verified import read_archived, read_idx, read_local, sha256
 from builders.order import balanced
 from builders.sources import SourceError, debian, verified, wheel
 
@@ -42,7 +42,7 @@ def fashion_mnist(given: Path | None) -> dict[str, np.ndarray]:
     """
     if given is None:
         try:
-            return _first_images(partial(load, FASHION_MNIST))
+            return _first_images(partial(read_archived, FASHION_MNIST))
         except ConnectionError:
             with tempfile.TemporaryDirectory() as folder:
                 root = debian("dataset-fashion-mnist", Path(folder))

@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from aebook._internal.checks import check_arguments, number, one_of
+from aebook._internal.checks import array, check_arguments, number
 from aebook._internal.contract import checked
 from aebook.core import Objective
 from aebook.data import Data, Form, like, messages
@@ -72,7 +72,7 @@ def soft_threshold(s: Tensor, weight: float) -> Tensor:
     tensor([-2.,  0.,  1.])
     """
     number("weight", weight, least=0)
-    _check_finite(s)
+    array("s", s, of="floating point", empty=True)
     return s.sign() * (s.abs() - weight).clamp_min(0)
 
 
@@ -104,7 +104,7 @@ def group_soft_threshold(
             [0.0000, 0.0000]])
     """
     number("weight", weight, least=0)
-    _check_finite(s)
+    array("s", s, of="floating point", empty=True)
     length = _lengths(s, by)
     # a group of length zero stays zero, and 0 / 0 is no number
     return s * (1 - weight / length.clamp_min(torch.finfo(s.dtype).tiny)).clamp_min(0)
@@ -165,7 +165,6 @@ def decompose(
     """
     check_arguments(rounds=rounds)
     number("weight", weight, least=0)
-    one_of("norm", norm, ("l1", "l21", "l21_features"))
     given = x
     x = messages(given, **Form.of(objective)._asdict())
     by = "row" if norm == "l21" else "column"
@@ -189,11 +188,5 @@ def decompose(
 
 def _lengths(s: Tensor, by: str) -> Tensor:
     """Euclidean lengths of the groups, in a shape that broadcasts with them."""
-    one_of("by", by, ("row", "column"))
     dims = tuple(range(1, s.dim())) if by == "row" else (0,)
     return torch.linalg.vector_norm(s, dim=dims, keepdim=True)
-
-
-def _check_finite(s: Tensor) -> None:
-    if not s.is_floating_point() or not s.isfinite().all():
-        raise ValueError(f"got s of {s.dtype}, expected floating point, all finite")

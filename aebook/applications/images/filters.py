@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from aebook._internal.checks import as_array, check_image, need, number
+from aebook._internal.checks import array, as_array, check_image, need, number, whole
 from aebook._internal.contract import checked
 
 __all__ = [
@@ -57,13 +57,7 @@ def as_image(image: ArrayLike, name: str = "image") -> Image:
     """
     values = as_array(image)
     check_image(name, values.shape)
-    if values.dtype.kind != "f":
-        raise ValueError(
-            f"got {name} of type {values.dtype}, expected floating point in [0, 1]: for bytes, "
-            "use image / 255"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError(f"got {name} with NaN or infinite values, expected finite ones")
+    array(name, values, of="floating point", advice="for bytes, use image / 255")
     return values.astype(np.float64)
 
 
@@ -287,6 +281,6 @@ def _skimage() -> ModuleType:
 
 
 def _square(image: Image, size: int) -> tuple[int, ...]:
-    if size != int(size) or size < 1 or size % 2 == 0:
-        raise ValueError(f"got size={size!r}, expected an odd number, 1 or more")
-    return (int(size),) * 2 + (1,) * (image.ndim - 2)
+    if whole("size", size) % 2 == 0:
+        raise ValueError(f"got size={size}, expected an odd number, 1 or more")
+    return (size,) * 2 + (1,) * (image.ndim - 2)

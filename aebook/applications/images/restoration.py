@@ -26,7 +26,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from aebook._internal.checks import check_arguments, need, one_of, whole
+from aebook._internal.checks import array, as_many, check_arguments, counted, need, whole
 from aebook._internal.contract import checked, taken
 from aebook.applications.images.filters import as_image
 from aebook.core import Autoencoder
@@ -89,8 +89,7 @@ def passing_on(channels: int, width: int, depth: int, factor: int = 1) -> list[n
     True
     """
     check_arguments(channels=channels, width=width, depth=depth, factor=factor)
-    if width < channels:
-        raise ValueError(f"got width={width} for {channels} channels, expected at least as many")
+    whole("width", width, least=channels)
     widths = (channels, *(width,) * (2 * depth - 1), channels * factor**2)
     layers: list[nn.Module] = []
     for n, (inputs, outputs) in enumerate(pairwise(widths), start=1):
@@ -236,7 +235,6 @@ def by_patches(
     """
     check_arguments(size=size, chunk=chunk)
     overlap = whole("overlap", overlap, least=0, most=size - 1)
-    one_of("channels", channels, ("together", "apart"))
     array = as_image(image)
     if channels == "apart" and array.ndim == 3:
         planes = np.moveaxis(array, 2, 0)
@@ -348,11 +346,9 @@ def tune(
     5
     """
     strengths = list(grid)
-    if not strengths or not len(noisy) or len(noisy) != len(clean):
-        raise ValueError(
-            f"got {len(strengths)} strengths, {len(noisy)} noisy and {len(clean)} clean images, "
-            "expected one strength or more, and as many noisy as clean images"
-        )
+    counted("strengths", len(strengths))
+    counted("noisy images", len(noisy))
+    as_many(noisy=len(noisy), clean=len(clean))
 
     def mean(strength: Parameter) -> float:
         pairs = zip(noisy, clean, strict=True)
@@ -387,11 +383,6 @@ def _factor(restored: tuple[int, ...], patches: tuple[int, ...]) -> int:
 
 def _pair(restored: ArrayLike, clean: ArrayLike) -> tuple[NDArray, NDArray]:
     a, b = as_image(restored, "restored"), as_image(clean, "clean")
-    if a.shape != b.shape:
-        raise ValueError(f"got images of shapes {a.shape} and {b.shape}, expected the same")
-    if b.min() < 0 or b.max() > 1:
-        raise ValueError(
-            f"got clean from {b.min():.3g} to {b.max():.3g}, expected values in [0, 1]: "
-            "for bytes, use image / 255"
-        )
+    array("restored", a, f"{b.shape}")
+    array("clean", b, least=0, most=1, advice="for bytes, use image / 255")
     return a.clip(0, 1), b

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from aebook._internal.checks import check_image, one_of, whole
+from aebook._internal.checks import array, check_image, whole
 from aebook._internal.contract import checked
 from aebook._internal.reading import as_numbers, as_tensor
 from aebook.applications.images.restoration import passing_on
@@ -96,7 +96,6 @@ def upsample(
     from PIL import Image
 
     y, factor = _planes(_images(y)), whole("factor", factor)
-    one_of("kind", kind, ("nearest", "bilinear", "bicubic", "lanczos"))
     if kind == "nearest":
         return _planes(y.repeat_interleave(factor, -1).repeat_interleave(factor, -2), back=True)
     height, width = factor * y.shape[-2], factor * y.shape[-1]
@@ -209,10 +208,7 @@ def _images(x: ArrayLike) -> Tensor:
             f"got images of shape {tuple(x.shape)}, expected (N, C, H, W): for channels last use "
             "x.permute(0, 3, 1, 2) or np.moveaxis(x, 3, 1)"
         )
-    if not x.is_floating_point():
-        raise ValueError(f"got images of {x.dtype}, expected floating point: use x / 255")
-    if not x.numel() or not x.isfinite().all():
-        raise ValueError(f"got images of shape {tuple(x.shape)}, expected one or more, all finite")
+    array("images", x, of="floating point", advice="for bytes, use x / 255")
     return x
 
 

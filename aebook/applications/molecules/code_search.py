@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array, whole
+from aebook._internal.checks import array, as_array, as_many, whole
 from aebook._internal.contract import Numbers, checked, taken
 
 __all__ = ["Found", "search"]
@@ -100,11 +100,7 @@ def search(
         children = vary(parents) if vary is not None and done else start
         taken("what vary gave", children, Sequence[Any] | Tensor)
         texts = list(taken("what read gave", read(children), Sequence[str]))
-        if not len(texts) == len(children) == len(start):
-            raise ValueError(
-                f"got {len(texts)} texts of {len(children)} children, expected {len(start)}: one "
-                "of each, and as many as there are parents"
-            )
+        as_many(texts=len(texts), children=len(children), parents=len(start))
         fresh: dict[str, Any] = {}
         for text, child in zip(texts, children, strict=True):
             if text not in found and text not in worthless:
@@ -113,11 +109,7 @@ def search(
             "what score gave", score(list(fresh)) if fresh else [], Sequence[Any] | Numbers
         )
         values = as_array(values)
-        if values.shape != (len(fresh),) or values.dtype.kind not in "biuf":
-            raise ValueError(
-                f"got scores of shape {values.shape} and {values.dtype} for {len(fresh)} texts, "
-                "expected a number each"
-            )
+        array("scores", values, f"({len(fresh)},)", finite=False, empty=True, advice="one a text")
         for (text, child), value in zip(fresh.items(), values, strict=True):
             if np.isnan(value):
                 worthless.add(text)

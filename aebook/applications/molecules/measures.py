@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from aebook._internal.checks import check_arguments, need
+from aebook._internal.checks import array, as_many, check_arguments, counted, need
 from aebook._internal.contract import checked
 
 __all__ = [
@@ -115,8 +115,7 @@ def score(samples: Sequence[str], reference: Iterable[str], k: int | None = None
     >>> quality.valid, round(quality.unique, 2), quality.novel  # 3/4; 2 of 3; 1 of 2
     (0.75, 0.67, 0.5)
     """
-    if not samples:
-        raise ValueError("got no samples, expected one or more")
+    counted("samples", len(samples))
     check_arguments(k=k)
     valid = [text for text in canonical(samples) if text is not None]
     if not valid:
@@ -237,15 +236,8 @@ def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64
     >>> similarity(a, b)  # one of two
     array([[0.5]])
     """
-    if (
-        not a.ndim == b.ndim == 2
-        or a.shape[1] != b.shape[1]
-        or {a.dtype, b.dtype} != {np.dtype(bool)}
-    ):
-        raise ValueError(
-            f"got fingerprints of shapes {a.shape} and {b.shape} and types {a.dtype} and "
-            f"{b.dtype}, expected truth values, (N, n) and (M, n)"
-        )
+    array("a", a, "(N, n)", "truth values", empty=True)
+    array("b", b, f"(M, {a.shape[1]})", "truth values", empty=True)
     x, y = a.astype(np.float32), b.astype(np.float32)
     common = x @ y.T
     either = x.sum(1)[:, None] + y.sum(1) - common
@@ -270,8 +262,7 @@ def diversity(smiles: Sequence[str]) -> float:
     0.0
     """
     bits = fingerprints(smiles)
-    if not len(bits):
-        raise ValueError("got no molecules, expected one or more")
+    counted("molecules", len(bits))
     # a thousand rows at a time: the memory does not grow with the square
     parts = [similarity(bits[n : n + 1000], bits).sum() for n in range(0, len(bits), 1000)]
     return float(1 - sum(parts) / len(bits) ** 2)
@@ -304,19 +295,16 @@ def draw(
     >>> draw(["CCO", "c1ccccc1"], ["ethanol", "benzene"], columns=2, size=(260, 200)).shape[:2]
     (200, 520)
     """
-    if not smiles:
-        raise ValueError("got no molecules, expected one or more")
-    if legends is not None and len(legends) != len(smiles):
-        raise ValueError(
-            f"got {len(legends)} legends for {len(smiles)} molecules, expected as many"
-        )
+    legends = [""] * len(smiles) if legends is None else legends
+    counted("molecules", len(smiles))
+    as_many(molecules=len(smiles), legends=len(legends))
     check_arguments(columns=columns, width=size[0], height=size[1])
     chem, drawing = _rdkit("Chem", "Chem.Draw.rdMolDraw2D")
     rows = -(-len(smiles) // columns)
     canvas = drawing.MolDraw2DCairo(columns * size[0], rows * size[1], *size)
     canvas.drawOptions().legendFontSize = 18
     known = [chem.MolFromSmiles("") if m is None else m for m in _molecules(smiles)]
-    canvas.DrawMolecules(known, legends=list(legends or [""] * len(known)))
+    canvas.DrawMolecules(known, legends=list(legends))
     canvas.FinishDrawing()
     return matplotlib.image.imread(io.BytesIO(canvas.GetDrawingText()))
 

@@ -21,7 +21,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from aebook._internal.checks import need, number, whole
+from aebook._internal.checks import counted, need, number, whole
+from aebook._internal.checks import symbols as check_symbols
 from aebook._internal.contract import checked, taken
 from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Objective
@@ -150,8 +151,7 @@ class Alphabet:
     def __init__(
         self, symbols: Sequence[str], split: Callable[[str], Sequence[str]] = split_smiles
     ) -> None:
-        if not len(symbols):
-            raise ValueError("got no symbols, expected one or more")
+        counted("symbols", len(symbols))
         self.symbols, self.split = tuple(symbols), split
         self._numbers = {symbol: number for number, symbol in enumerate(self.symbols, END + 1)}
         if len(self._numbers) < len(self.symbols) or "" in self._numbers:
@@ -202,13 +202,7 @@ class Alphabet:
     @checked
     def decode(self, messages: Tensor) -> list[str]:
         """Texts of messages (N, T), each up to its end."""
-        if messages.dim() != 2 or messages.dtype != torch.int64:
-            raise ValueError(
-                f"got messages of shape {tuple(messages.shape)} and {messages.dtype}, expected "
-                "int64, (N, T)"
-            )
-        if messages.numel() and not 0 <= messages.min() <= messages.max() < len(self):
-            raise ValueError(f"got numbers out of range, expected 0 to {len(self) - 1}")
+        check_symbols(messages, len(self))
         texts = []
         for row in messages.tolist():
             end = next((t for t, number in enumerate(row) if number <= END), len(row))

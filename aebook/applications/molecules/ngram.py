@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import whole
+from aebook._internal.checks import counted, whole
+from aebook._internal.checks import symbols as check_symbols
 from aebook._internal.contract import checked
 from aebook.recurrent import END, PADDING
 
@@ -61,11 +62,9 @@ class NGram:
 
     @checked
     def __init__(self, messages: Tensor, order: int, alphabet: int | None = None) -> None:
-        symbols = _checked(messages)
+        symbols = _checked(messages, alphabet and whole("alphabet", alphabet))
         order = whole("order", order, most=61)
-        self.alphabet = int(symbols.max()) + 1 if alphabet is None else whole("alphabet", alphabet)
-        if symbols.max() >= self.alphabet:
-            raise ValueError(f"got the symbol {symbols.max()}, expected less than {alphabet}")
+        self.alphabet = int(symbols.max()) + 1 if alphabet is None else alphabet
         if self.alphabet**order >= 2**62:
             raise ValueError(
                 f"got order={order} for {self.alphabet} symbols, expected a lower one: contexts "
@@ -83,9 +82,7 @@ class NGram:
     @checked
     def log_likelihood(self, messages: Tensor) -> Tensor:
         r""":math:`\log p(x)` in nats of messages (N, T), their end included: float64, (N,)."""
-        symbols = _checked(messages)
-        if symbols.max() >= self.alphabet:
-            raise ValueError(f"got the symbol {symbols.max()}, expected less than {self.alphabet}")
+        symbols = _checked(messages, self.alphabet)
         there = symbols != PADDING
         p = self._probabilities([self._contexts(symbols, k) for k in range(self.order)], symbols)
         return torch.from_numpy(np.where(there, np.log(p), 0).sum(1))
@@ -160,10 +157,7 @@ def _look(
     return np.where(keys[at] == wanted, values[at], 0)
 
 
-def _checked(messages: Tensor) -> NDArray[np.int64]:
-    if not isinstance(messages, Tensor) or messages.dim() != 2 or messages.dtype != torch.int64:
-        got = getattr(messages, "dtype", type(messages).__name__)
-        raise ValueError(f"got {got}, expected messages as an int64 tensor of shape (N, T)")
-    if messages.numel() == 0 or messages.min() < 0:
-        raise ValueError("got no messages or negative symbols, expected (N, T) of 0 and above")
+def _checked(messages: Tensor, alphabet: int | None) -> NDArray[np.int64]:
+    check_symbols(messages, alphabet)
+    counted("symbols", messages.numel())
     return messages.cpu().numpy()

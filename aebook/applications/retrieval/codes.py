@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import as_array, whole
+from aebook._internal.checks import array, as_array, whole
 from aebook._internal.contract import checked
 from aebook._internal.files import replace
 from aebook.hashing import check_bits, check_codes
@@ -57,12 +57,9 @@ def hamming_distances(
     array([[1, 2]], dtype=int32)
     """
     queries, codes = as_array(queries), as_array(codes)
-    for given in (queries, codes):
-        if given.dtype != np.uint8 or given.ndim != 2 or given.shape[1] != queries.shape[1]:
-            raise ValueError(
-                f"got {queries.dtype} {queries.shape} and {codes.dtype} {codes.shape}, expected "
-                "packed codes uint8 (Q, B) and (N, B): use pack on bits"
-            )
+    array("queries", queries, "(Q, B)", "uint8", empty=True, advice="use pack on bits")
+    form = f"(N, {queries.shape[1]})"
+    array("codes", codes, form, "uint8", empty=True, advice="use pack on bits")
     distances = np.zeros((len(queries), len(codes)), np.int32)
     pairs = list(zip(words(queries), words(codes), strict=True))
     # a few queries at a time: what is between XOR and count stays in the cache
@@ -87,11 +84,8 @@ def check_ids(ids: Any, count: int | None = None) -> NDArray[np.int64]:
     ids = as_array(ids)
     if ids.size == 0:
         ids = ids.astype(np.int64)
-    if ids.ndim != 1 or ids.dtype.kind not in "iu" or (count is not None and len(ids) != count):
-        expected = "(n,)" if count is None else f"({count},), one for each code"
-        raise ValueError(
-            f"got ids of type {ids.dtype} and shape {ids.shape}, expected integers {expected}"
-        )
+    form = "(n,)" if count is None else f"({count},)"
+    array("ids", ids, form, "integers", empty=True, advice="one for each code")
     if ids.dtype == np.uint64 and (ids > np.iinfo(np.int64).max).any():
         raise ValueError("got ids beyond 2**63 - 1, expected what fits into int64")
     return ids.astype(np.int64)
@@ -120,19 +114,9 @@ def check_unknown(ids: NDArray[np.int64], held: NDArray[np.int64]) -> None:
         )
 
 
-def check_radius(radius: int) -> int:
-    """A radius as an int, if it is one."""
-    return whole("radius", radius, least=0)
-
-
 def check_k(k: int, count: int) -> int:
     """The number of neighbours as an int, if there are so many."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= count:
-        raise ValueError(
-            f"got k={k!r} for {count} codes, expected a whole number from 1 to {count}: "
-            "add codes or ask for fewer neighbours"
-        )
-    return int(k)
+    return whole("k", k, most=count, advice="add codes or ask for fewer neighbours")
 
 
 def write(path: str | os.PathLike[str], bits: int, codes: NDArray[Any], ids: NDArray[Any]) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aebook._internal.checks import need, one_of
+from aebook._internal.checks import need, whole
 from aebook._internal.contract import checked
 from aebook.applications.retrieval.codes import (
     Neighbours,
     check_ids,
     check_k,
-    check_radius,
     check_unknown,
     new_ids,
     read,
@@ -26,6 +25,8 @@ from aebook.applications.retrieval.scan import split
 from aebook.hashing import check_bits, check_codes
 
 __all__ = ["FaissIndex"]
+
+Kind = Literal["flat", "multi_hash"]
 
 
 class FaissIndex:
@@ -61,9 +62,8 @@ class FaissIndex:
     """
 
     @checked
-    def __init__(self, bits: int, kind: str = "flat") -> None:
+    def __init__(self, bits: int, kind: Kind = "flat") -> None:
         self.bits, self.kind = check_bits(bits), kind
-        one_of("kind", kind, ("flat", "multi_hash"))
         faiss = need("faiss", "faiss", "scale")
         size = -(-self.bits // 8) * 8
         if kind == "flat":
@@ -112,7 +112,7 @@ class FaissIndex:
     @checked
     def within(self, queries: NDArray[np.uint8] | Tensor, radius: int) -> list[Neighbours]:
         """As :meth:`HammingIndex.within`."""
-        queries, radius = check_codes(queries, self.bits), check_radius(radius)
+        queries, radius = check_codes(queries, self.bits), whole("radius", radius, least=0)
         index = self._flat
         if self.kind == "multi_hash":
             tables, b = self._index.nhash, self._index.b
@@ -135,7 +135,7 @@ class FaissIndex:
 
     @classmethod
     @checked
-    def load(cls, path: str | os.PathLike[str], kind: str = "flat") -> FaissIndex:
+    def load(cls, path: str | os.PathLike[str], kind: Kind = "flat") -> FaissIndex:
         """As :meth:`HammingIndex.load`."""
         bits, codes, ids = read(path)
         index = cls(bits, kind)

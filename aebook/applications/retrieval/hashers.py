@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.preprocessing import normalize
 
-from aebook._internal.checks import check_arguments, whole
+from aebook._internal.checks import array, as_many, check_arguments, whole
 from aebook._internal.contract import checked
 from aebook._internal.reading import matrix
 from aebook.data import Data, vectors
@@ -47,11 +47,7 @@ class LinearHasher(NamedTuple):
     def bits(self, x: Data) -> np.ndarray:
         """Bits of messages (N, m), as booleans (N, p)."""
         x = _matrix(x)
-        if x.shape[1] != len(self.directions):
-            raise ValueError(
-                f"got messages of {x.shape[1]} numbers, expected {len(self.directions)}, as many "
-                "as those the hasher was made from"
-            )
+        array("messages", x, f"(N, {len(self.directions)})", advice="as the hasher was made from")
         return x @ self.directions > self.thresholds
 
     def encode(self, x: Data) -> np.ndarray:
@@ -189,25 +185,15 @@ def rerank(
     """
     queries = matrix("queries", queries)
     documents = matrix("documents", documents)
-    if queries.shape[1] != documents.shape[1]:
-        raise ValueError(
-            f"got queries of {queries.shape[1]} and documents of {documents.shape[1]} numbers, "
-            "expected the same: transform both with the same vectoriser"
-        )
-    if len(shortlists) != queries.shape[0]:
-        raise ValueError(
-            f"got {len(shortlists)} shortlists for {queries.shape[0]} queries, expected one each"
-        )
+    widths = {"numbers a query": queries.shape[1], "a document": documents.shape[1]}
+    as_many("transform both with the same vectoriser", **widths)
+    as_many(shortlists=len(shortlists), queries=queries.shape[0])
     check_arguments(k=k)
     queries, documents = normalize(queries), normalize(documents)
     ordered = []
     for number, shortlist in enumerate(shortlists):
         rows = np.asarray(shortlist, dtype=np.int64)
-        if len(rows) and not (rows.min() >= 0 and rows.max() < documents.shape[0]):
-            raise ValueError(
-                f"got row numbers from {rows.min()} to {rows.max()}, expected 0 to "
-                f"{documents.shape[0] - 1}"
-            )
+        array("row numbers", rows, least=0, most=documents.shape[0] - 1, empty=True)
         query = queries[[number]]
         query = query.toarray()[0] if issparse(query) else query[0]
         cosine = documents[rows] @ query

@@ -31,7 +31,6 @@ from aebook.applications.retrieval.codes import (
     Neighbours,
     check_ids,
     check_k,
-    check_radius,
     check_unknown,
     hamming_distances,
     new_ids,
@@ -85,10 +84,8 @@ class HammingIndex:
     def __init__(self, bits: int, address_bits: int | None = None) -> None:
         self.bits = check_bits(bits)
         most = min(self.bits, 30)
-        if address_bits is not None and check_bits(address_bits) > most:
-            raise ValueError(
-                f"got address_bits={address_bits} for {bits} bits, expected {most} or fewer"
-            )
+        if address_bits is not None:
+            whole("address_bits", address_bits, most=most)
         self._fixed = address_bits
         # in the order of their addresses: entry n has the code _words[:, n] and the id _ids[n]
         self._words = words(np.zeros((0, -(-self.bits // 8)), np.uint8))
@@ -185,7 +182,7 @@ class HammingIndex:
         list of Neighbours
             One a query, with distances and ids (M,); M may be 0.
         """
-        queries, radius = words(check_codes(queries, self.bits)), check_radius(radius)
+        queries, radius = words(check_codes(queries, self.bits)), whole("radius", radius, least=0)
         found = self._by_table(queries, radius)
         left = [row for row, near in enumerate(found) if near is None]
         rest = hamming_scan.within(self._words, self._ids, queries[:, left], radius)
@@ -196,7 +193,7 @@ class HammingIndex:
     @checked
     def scan(self, queries: NDArray[np.uint8] | Tensor, radius: int) -> list[Neighbours]:
         """The same as :meth:`within`, by a look at all codes."""
-        queries, radius = words(check_codes(queries, self.bits)), check_radius(radius)
+        queries, radius = words(check_codes(queries, self.bits)), whole("radius", radius, least=0)
         self._settle()
         return hamming_scan.within(self._words, self._ids, queries, radius)
 
@@ -210,7 +207,7 @@ class HammingIndex:
         word = words(check_codes(as_array(code)[None], self.bits))
         self._settle()
         return table.addresses_of(word, self._picked) ^ table.flips_within(
-            len(self._picked), check_radius(radius)
+            len(self._picked), whole("radius", radius, least=0)
         )
 
     @checked

@@ -3,20 +3,19 @@
 from aebook.applications.words.taxonomy import common_ancestor, depths, path_similarity, wu_palmer
 from aebook.applications.words.vectors import (
     cooccurrence,
-    messages,
     neighbours,
     ppmi,
     singular_vectors,
     tokens,
     vocabulary,
     word_autoencoder,
+    word_messages,
 )
 
 __all__ = [
     "common_ancestor",
     "cooccurrence",
     "depths",
-    "messages",
     "neighbours",
     "path_similarity",
     "ppmi",
@@ -24,5 +23,6 @@ __all__ = [
     "tokens",
     "vocabulary",
     "word_autoencoder",
+    "word_messages",
     "wu_palmer",
 ]

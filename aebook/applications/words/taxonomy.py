@@ -16,6 +16,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
+from aebook._internal.checks import counted
 from aebook._internal.contract import checked
 
 __all__ = ["common_ancestor", "depths", "path_similarity", "wu_palmer"]
@@ -49,7 +50,7 @@ def depths(parents: Sequence[Senses]) -> np.ndarray:
     array([1, 2, 3, 3, 2])
     """
     for child, above in enumerate(parents):
-        _check(above, len(parents), f"as a parent of {child}")
+        _check(above, len(parents), f"a parent of {child}")
     depth = np.zeros(len(parents), np.int64)
     try:
         for child in TopologicalSorter(dict(enumerate(parents))).static_order():
@@ -191,9 +192,8 @@ def _upward(senses: Sequence[Senses], parents: Sequence[Senses]) -> list[dict[in
     """For each word all that is above one of its meanings, with the steps of the shortest way."""
     found = []
     for word, own in enumerate(senses):
-        _check(own, len(parents), f"as a meaning of word {word}")
-        if not len(own):
-            raise ValueError(f"got word {word} without a meaning, expected one or more")
+        _check(own, len(parents), f"a meaning of word {word}")
+        counted(f"meanings of word {word}", len(own))
         steps, level, distance = {}, {int(sense) for sense in own}, 0
         while level:
             steps.update(dict.fromkeys(level, distance))
@@ -206,4 +206,4 @@ def _upward(senses: Sequence[Senses], parents: Sequence[Senses]) -> list[dict[in
 def _check(numbers: Senses, size: int, what: str) -> None:
     for number in numbers:
         if not 0 <= number < size:
-            raise ValueError(f"got {number} {what}, expected 0 to {size - 1}")
+            raise ValueError(f"got {number} as {what}, expected 0 to {size - 1}")

@@ -6,7 +6,7 @@ of like meaning get codes in like directions. What it has to beat are the counts
 (:func:`ppmi`), and their singular vectors (:func:`singular_vectors`).
 
 >>> words = vocabulary(texts)
->>> x, shares = messages(cooccurrence(texts, words, words[:1000]))
+>>> x, shares = word_messages(cooccurrence(texts, words, words[:1000]))
 >>> objective = word_autoencoder(x.shape[1], 64)
 >>> history = aebook.fit(objective, (x, shares), epochs=20, lr=8e-3, batch_size=256)
 >>> neighbours("butter", words, objective.model.encode(x), k=5)
@@ -29,7 +29,7 @@ from scipy.sparse.linalg import svds
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from aebook._internal.checks import check_arguments, number
+from aebook._internal.checks import array, as_many, check_arguments, number, whole
 from aebook._internal.contract import checked
 from aebook._internal.letters import composed, run
 from aebook._internal.reading import matrix as matrix_of
@@ -40,13 +40,13 @@ from aebook.variants import plain
 
 __all__ = [
     "cooccurrence",
-    "messages",
     "neighbours",
     "ppmi",
     "singular_vectors",
     "tokens",
     "vocabulary",
     "word_autoencoder",
+    "word_messages",
 ]
 
 
@@ -63,8 +63,6 @@ def tokens(text: str) -> list[str]:
     >>> tokens("Two cats, one dog.")
     ['two', 'cats', 'one', 'dog']
     """
-    if not isinstance(text, str):
-        raise ValueError(f"got a text of type {type(text).__name__}, expected a string")
     text = composed(text)
     return re.findall(run(r"[^\W\d_]", text), text)
 
@@ -93,7 +91,7 @@ def vocabulary(texts: Iterable[str], *, least: int = 8) -> list[str]:
     ['the', 'cat']
     """
     check_arguments(least=least)
-    counts = Counter(token for text in _texts(texts) for token in tokens(text))
+    counts = Counter(token for text in texts for token in tokens(text))
     words = [word for word, count in counts.items() if count >= least]
     if not words:
         raise ValueError(
@@ -155,7 +153,7 @@ def cooccurrence(
     check_arguments(window=window)
     row = _numbers(words, "words")
     column = row if contexts is None else _numbers(contexts, "contexts")
-    ids: list[Any] = [token for text in _texts(texts) for token in (*tokens(text), None)]
+    ids: list[Any] = [token for text in texts for token in (*tokens(text), None)]
     rows = np.array([row.get(token, -1) for token in ids], np.int64)
     columns = np.array([column.get(token, -1) for token in ids], np.int64)
     number = np.cumsum([token is None for token in ids])
@@ -211,8 +209,7 @@ def ppmi(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> sparse.
            [0.    , 0.6931]])
     """
     shift = number("shift", shift)
-    if number("smoothing", smoothing) > 1:
-        raise ValueError(f"got smoothing={smoothing}, expected more than 0 and at most 1")
+    smoothing = number("smoothing", smoothing, most=1)
     counts = _counts(counts).tocoo()
     of_word = counts.sum(1)
     of_context = counts.sum(0) ** smoothing
@@ -256,24 +253,22 @@ def singular_vectors(matrix: Any, p: int, *, power: float = 1.0) -> np.ndarray:
     [[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]]
     """
     matrix = matrix_of("matrix", matrix, dtype=np.float64)
-    check_arguments(p=p)
-    if p > min(matrix.shape):
-        raise ValueError(
-            f"got p={p} for a matrix of shape {matrix.shape}, expected 1 to {min(matrix.shape)}"
-        )
+    p = whole("p", p, most=min(matrix.shape))
     power = number("power", power, least=0)
     if p == min(matrix.shape):
         u, s, _ = np.linalg.svd(matrix.toarray() if sparse.issparse(matrix) else matrix, False)
     else:
         # the start is fixed, so that the same matrix gives the same vectors
         start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-        found: Any = svds(matrix, int(p), v0=start)
+        found: Any = svds(matrix, p, v0=start)
         u, s = found[0][:, ::-1], found[1][::-1]
     return u * s**power
 
 
 @checked
-def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tuple[Tensor, Tensor]:
+def word_messages(
+    counts: Any, *, shift: float = 1.0, smoothing: float = 0.75
+) -> tuple[Tensor, Tensor]:
     r"""What the autoencoder of words sees of each word, and what it has to say.
 
     The input is the word's row of :func:`ppmi`; the target is the distribution of its neighbours,
@@ -294,8 +289,8 @@ def messages(counts: Any, *, shift: float = 1.0, smoothing: float = 0.75) -> tup
 
     Examples
     --------
-    >>> from aebook.applications.words import messages
-    >>> x, shares = messages(np.array([[3.0, 1.0], [1.0, 1.0]]))
+    >>> from aebook.applications.words import word_messages
+    >>> x, shares = word_messages(np.array([[3.0, 1.0], [1.0, 1.0]]))
     >>> shares
     tensor([[0.7500, 0.2500],
             [0.5000, 0.5000]])
@@ -316,7 +311,7 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
         L = E_w E_T \Bigl[-\sum_c \frac{C_{wc}}{C_{w \cdot}}
         \log \mathrm{softmax}(W_2 (W_1 T(x_w) + b_1) + b_2)_c\Bigr]
 
-    where T hides contexts. Give :func:`aebook.fit` the pair that :func:`messages` returns.
+    where T hides contexts. Give :func:`aebook.fit` the pair that :func:`word_messages` returns.
 
     Parameters
     ----------
@@ -329,8 +324,8 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
 
     Examples
     --------
-    >>> from aebook.applications.words import messages, word_autoencoder
-    >>> x, shares = messages(np.random.default_rng(0).random((20, 8)))
+    >>> from aebook.applications.words import word_autoencoder, word_messages
+    >>> x, shares = word_messages(np.random.default_rng(0).random((20, 8)))
     >>> objective = word_autoencoder(contexts=8, p=2)
     >>> history = aebook.fit(objective, (x, shares), epochs=1)
     >>> objective.model.encode(x).shape
@@ -378,11 +373,8 @@ def neighbours(
             "holds frequent words in lower case"
         )
     rows: Any = normalize(matrix_of("vectors", vectors, dtype=np.float64))
-    if len(rows) != len(number):
-        raise ValueError(f"got {len(rows)} vectors for {len(number)} words, expected one each")
-    check_arguments(k=k)
-    if k >= len(number):
-        raise ValueError(f"got k={k}, expected at most {len(number) - 1}, the number of others")
+    as_many(vectors=len(rows), words=len(number))
+    whole("k", k, most=len(number) - 1, advice="ask for fewer, or give more words")
     own = number[word]
     cosines = rows @ rows[own]
     order: list[int] = np.argsort(-cosines, kind="stable").tolist()
@@ -390,27 +382,17 @@ def neighbours(
     return [(words[n], float(cosines[n])) for n in others[:k]]
 
 
-def _texts(texts: Iterable[str]) -> Iterable[str]:
-    if isinstance(texts, str):
-        raise ValueError("got one string as the texts, expected several: use [text]")
-    return texts
-
-
 def _numbers(words: Sequence[str], what: str) -> dict[str, int]:
-    numbers = {} if isinstance(words, str) else {word: n for n, word in enumerate(words)}
+    numbers = {word: n for n, word in enumerate(words)}
     if not numbers or len(numbers) != len(words):
-        raise ValueError(
-            f"got {what} that are {'a string' if isinstance(words, str) else 'none or repeat'}, "
-            "expected a list of different words"
-        )
+        raise ValueError(f"got {what} that are none or repeat, expected a list of different words")
     return numbers
 
 
 def _counts(counts: Any) -> sparse.csr_array:
     counts = matrix_of("counts", counts, dtype=np.float64)
     counts = sparse.csr_array(counts)
-    if counts.nnz and counts.data.min() < 0:
-        raise ValueError(f"got a count of {counts.data.min():.3g}, expected 0 or more")
+    array("counts", counts.data, least=0, empty=True)
     if counts.sum() == 0:
         raise ValueError(
             "got counts that are all 0, expected some above: no word has a neighbour in the texts"
