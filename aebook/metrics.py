@@ -316,10 +316,11 @@ def mean_average_precision(
     relevant, distances = _rankings(relevant, distances)
     found = relevant.sum(axis=1)
     totals = found if total is None else as_array(total)
-    if totals.shape != found.shape or not (totals >= found).all():
+    counts = totals.dtype.kind in "iu" or (totals == np.floor(totals)).all()
+    if totals.shape != found.shape or not counts or not (totals >= found).all():
         raise ValueError(
-            f"got total of shape {totals.shape} for {len(found)} queries, expected one number each "
-            "that is not below the number of relevant entries in the ranking"
+            f"got total of shape {totals.shape} for {len(found)} queries, expected one whole "
+            "number each that is not below the number of relevant entries in the ranking"
         )
     asked = _with_relevant(totals)
     places = np.arange(relevant.shape[1])

@@ -29,6 +29,7 @@ from sklearn.preprocessing import normalize
 from aebook._internal.checks import check_arguments, whole
 from aebook._internal.contract import checked
 from aebook._internal.reading import matrix
+from aebook.applications.retrieval.codes import check_ids
 from aebook.data import Data, vectors
 from aebook.hashing import pack
 from aebook.theory.linear import principal_components
@@ -202,7 +203,7 @@ def rerank(
     queries, documents = normalize(queries), normalize(documents)
     ordered = []
     for number, shortlist in enumerate(shortlists):
-        rows = np.asarray(shortlist, dtype=np.int64)
+        rows = check_ids(shortlist)
         if len(rows) and not (rows.min() >= 0 and rows.max() < documents.shape[0]):
             raise ValueError(
                 f"got row numbers from {rows.min()} to {rows.max()}, expected 0 to "
