@@ -36,7 +36,8 @@ def fvu(reconstruction: Data, target: Data) -> float:
     Parameters
     ----------
     reconstruction, target
-        The same shape (N, ...), N at least 2, in whatever form :func:`aebook.fit` takes.
+        The same shape (N, ...), N at least 2, in whatever form :func:`aebook.fit` takes; all are in
+        memory at once, in double precision.
 
     Returns
     -------
@@ -123,8 +124,8 @@ def dead_units(codes: Data) -> int:
     Parameters
     ----------
     codes
-        (N, p). Take many and varied samples: a unit that is silent on ten of them may be rare and
-        not dead.
+        (N, p), all in memory at once. Take many and varied samples: a unit that is silent on ten
+        of them may be rare and not dead.
 
     Examples
     --------

@@ -59,9 +59,11 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
     gave them had not seen: tenths, each scored by a network that is trained on all the others,
     until there are 1,000 scores (Vovk 2015). Then the network is trained on all samples, in the
     same way. From 10,000 samples on one tenth is enough, and the network that was trained on the
-    others is the one that is kept. A new sample of the same kind then has the chance that was
-    promised of being called an outlier: RESULT
-    (``tools/false_alarms.py``).
+    others is the one that is kept: a second one would double the time. A new sample of the same
+    kind then has about the chance that was promised of being called an outlier: on benign tumours,
+    wines, noise and samples near a plane, with 35 and 100 of them and 5 % promised, the mean over
+    draws was within three standard errors of that, and the network of all told outliers as well as
+    one of nine tenths (``tools/false_alarms.py``).
 
     Parameters
     ----------
