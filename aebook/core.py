@@ -115,6 +115,7 @@ class Autoencoder(nn.Module):
                 f"got {type(given).__name__}, expected a tensor: aebook.encode(model, data), "
                 "decode and reconstruct take data in any form"
             )
+        tensors(x=given)
         if self.training:
             return torch.set_grad_enabled(torch.is_grad_enabled())
         if not torch.compiler.is_compiling() and not given.isfinite().all():

@@ -43,6 +43,7 @@ __all__ = [
     "Loaded",
     "Order",
     "batched",
+    "blocks",
     "check_alone",
     "gathered",
     "like",
@@ -516,6 +517,43 @@ def vectors(data: Data) -> Tensor:
     if x.dim() != 2 or not x.numel():
         raise ValueError(f"got data of shape {tuple(x.shape)}, expected (samples, numbers)")
     return x
+
+
+def blocks(data: Data, size: int = 4096) -> Iterator[Tensor]:
+    """The same a few rows at a time where they are read in parts; all at once where they are not.
+
+    Parameters
+    ----------
+    data
+        As in :func:`batched`, vectors alone.
+    size
+        Rows of a block, or more; the last has what is left.
+
+    Examples
+    --------
+    >>> from torch.utils.data import DataLoader
+    >>> from aebook.data import blocks
+    >>> loader = DataLoader(torch.rand(10, 2), batch_size=3)
+    >>> [tuple(block.shape) for block in blocks(loader, size=5)]
+    [(6, 2), (4, 2)]
+    """
+    kind: Any = {"dtype": torch.float64, "device": torch.device("cpu"), "ordered": True}
+    batches = batched(data, None, shuffle=False, default=size, resident=False, **kind)
+    if isinstance(batches, InMemory) and isinstance(batches.x, Tensor):
+        yield vectors(data)
+        return
+    held, rows = [], 0
+    for x, *others in batches:
+        check_alone(others[0])
+        if x.dim() != 2 or (held and x.shape[1] != held[0].shape[1]):
+            raise ValueError(f"got data of shape {tuple(x.shape)}, expected (samples, numbers)")
+        held.append(x.double())
+        rows += len(x)
+        if rows >= size:
+            yield torch.cat(held)
+            held, rows = [], 0
+    if held:
+        yield torch.cat(held)
 
 
 def check_alone(target: Tensor | None) -> None:

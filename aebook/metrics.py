@@ -36,7 +36,8 @@ def fvu(reconstruction: Data, target: Data) -> float:
     Parameters
     ----------
     reconstruction, target
-        The same shape (N, ...), N at least 2, in whatever form :func:`aebook.fit` takes.
+        The same shape (N, ...), N at least 2, in whatever form :func:`aebook.fit` takes; all are in
+        memory at once, in double precision.
 
     Returns
     -------
@@ -115,8 +116,8 @@ def dead_units(codes: Data) -> int:
     Parameters
     ----------
     codes
-        (N, p). Take many and varied samples: a unit that is silent on ten of them may be rare and
-        not dead.
+        (N, p), all in memory at once. Take many and varied samples: a unit that is silent on ten
+        of them may be rare and not dead.
 
     Examples
     --------
@@ -300,10 +301,11 @@ def mean_average_precision(
     relevant, distances = _rankings(relevant, distances)
     found = relevant.sum(axis=1)
     totals = found if total is None else as_array(total)
-    if totals.shape != found.shape or not (totals >= found).all():
+    counts = totals.dtype.kind in "iu" or (totals == np.floor(totals)).all()
+    if totals.shape != found.shape or not counts or not (totals >= found).all():
         raise ValueError(
-            f"got total of shape {totals.shape} for {len(found)} queries, expected one number each "
-            "that is not below the number of relevant entries in the ranking"
+            f"got total of shape {totals.shape} for {len(found)} queries, expected one whole "
+            "number each that is not below the number of relevant entries in the ranking"
         )
     asked = _with_relevant(totals)
     places = np.arange(relevant.shape[1])

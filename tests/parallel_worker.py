@@ -179,6 +179,12 @@ def sources(members):
     aebook.fit(objective, DataLoader(X, batch_size=3, sampler=sampler), epochs=2)
     with pytest.raises(ValueError, match="DistributedSampler"):
         aebook.fit(objective, DataLoader(X, batch_size=3), epochs=1)
+    # a part of a batch has statistics of its own
+    model = aebook.Autoencoder(nn.Linear(6, 2), nn.Sequential(nn.Linear(2, 6), nn.BatchNorm1d(6)))
+    with pytest.raises(ValueError, match=r"got a BatchNorm1d at model\.decoder\.1 in 2 processes"):
+        aebook.fit(aebook.Objective(model).double(), X, epochs=1)
+    model.decoder[1].eval().requires_grad_(False)
+    aebook.fit(aebook.Objective(model).double(), X, epochs=1, batch_size=4)
 
 
 class Interrupted(Exception):

@@ -1138,8 +1138,6 @@ TAKEN = {
         "applications.popularity.running_median(delay)",
         "applications.words.vectors.singular_vectors(power)",
     ),
-    # without a corruption any tensor is its own
-    "scalar empty withnan rank size complex zerowidth": ("core.Objective.corrupted(x)",),
     # in every step of training: NaN goes through, and the loss that is NaN is refused
     "empty withnan": (
         "core.Objective.per_sample(x)",
@@ -1373,8 +1371,11 @@ TAKEN = {
         "applications.words.vectors.ppmi(counts)",
         "applications.words.vectors.singular_vectors(matrix)",
     ),
-    # any shape, entry by entry
-    "scalar empty withnan rank size zerowidth": ("concrete.relaxed_one_hot(logits)",),
+    # any shape, entry by entry; without a corruption any tensor is its own
+    "scalar empty withnan rank size zerowidth": (
+        "concrete.relaxed_one_hot(logits)",
+        "core.Objective.corrupted(x)",
+    ),
     # numbers within bounds
     "2.5 scalar huge": ("concrete.relaxed_one_hot(temperature)",),
     # numbers within bounds
@@ -1425,6 +1426,14 @@ TAKEN = {
     "scalar empty rank size zerowidth": (
         "applications.anomaly.robust.group_soft_threshold(s)",
         "applications.anomaly.robust.soft_threshold(s)",
+    ),
+    # distances of any kind, corners of boxes; of an image only the size counts
+    "fractions": (
+        "metrics.precision_at_k(distances)",
+        "metrics.mean_average_precision(distances)",
+        "applications.compression.rate_distortion.bits_per_pixel(image)",
+        "applications.detection.overlap(a)",
+        "applications.detection.overlap(b)",
     ),
     # any bytes
     "bytes": ("applications.compression.rate_distortion.bits_per_pixel(data)",),
@@ -1520,10 +1529,17 @@ ARRAYS = {
     "texts": lambda x: np.full(x.shape, "a"),
     "masked": lambda x: np.ma.masked_array(x, mask=np.arange(x.size).reshape(x.shape) == 0),
     "zerowidth": lambda x: x[..., :0],
+    "meta": lambda x: torch.from_numpy(x).to("meta"),
+    "sparse": lambda x: torch.from_numpy(x).to_sparse(),
+    "quantised": lambda x: torch.quantize_per_tensor(
+        torch.from_numpy(x).float(), 0.1, 0, torch.quint8
+    ),
+    "nested": lambda x: torch.nested.nested_tensor(list(torch.from_numpy(x))),
 }
 #: The same numbers in forms that are refused by name or rightly taken, here or there.
 FORMS = {
     "bfloat16": lambda x: torch.from_numpy(x).bfloat16(),
+    "float8": lambda x: torch.from_numpy(x).to(torch.float8_e4m3fn),
     "gradients": lambda x: torch.from_numpy(x).float().requires_grad_(),
     "bigendian": lambda x: x.astype(x.dtype.newbyteorder(">")),
     "longdouble": lambda x: x.astype(np.longdouble),
@@ -1538,9 +1554,25 @@ GENERIC = {
 }
 
 
+def fractions(valid):
+    """Whole numbers, in whatever they come, a half too large; None where there are none."""
+    if isinstance(valid, torch.Tensor | np.ndarray):
+        whole = str(valid.dtype).removeprefix("torch.").startswith(("int", "uint"))
+        return valid + 0.5 if whole and len(valid) else None
+    if isinstance(valid, list | tuple):
+        found = [fractions(entry) for entry in valid]
+        if any(entry is not None for entry in found):
+            pairs = zip(valid, found, strict=True)
+            return type(valid)(old if new is None else new for old, new in pairs)
+        return None
+    return valid + 0.5 if type(valid) is int else None
+
+
 def replacements(valid):
     """What is put in the place of a valid value, by name; the last two are right."""
     yield from WRONG.items()
+    if (cut := fractions(valid)) is not None:
+        yield "fractions", cut
     if isinstance(valid, int | float) and not isinstance(valid, bool):
         yield "numpy", (np.int64 if isinstance(valid, int) else np.float64)(valid)
     array = valid.numpy() if isinstance(valid, torch.Tensor) else valid
@@ -1549,7 +1581,7 @@ def replacements(valid):
         return
     for name, change in ARRAYS.items():
         changed = change(array)
-        plain = changed.dtype.kind not in "OU" and not isinstance(changed, np.ma.MaskedArray)
+        plain = type(changed) is np.ndarray and changed.dtype.kind not in "OU"
         if isinstance(valid, torch.Tensor) and plain:
             changed = torch.from_numpy(np.ascontiguousarray(changed))
         yield name, changed

@@ -197,6 +197,9 @@ IN_MEMORY = {
     "TensorDataset": lambda x: TensorDataset(torch.from_numpy(x)),
     "one part": lambda x: (x,),
 }
+if torch.cuda.is_available():
+    # the models being on the CPU
+    IN_MEMORY["tensor on a GPU"] = lambda x: torch.from_numpy(x).cuda()
 IN_PARTS = {
     "memory-mapped": mapped,
     "big-endian memory-mapped": lambda x, path: mapped(x.astype(">f8"), path),
@@ -369,7 +372,7 @@ def numbers(result):
     if isinstance(result, list):
         return np.concatenate([numbers(part) for part in result])
     if hasattr(result, "detach"):
-        result = result.detach()
+        result = result.detach().cpu()
     elif hasattr(result, "to_numpy"):
         result = result.to_numpy()
     return np.asarray(result, dtype=float)

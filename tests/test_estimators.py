@@ -3,6 +3,7 @@ import importlib
 import inspect
 import pickle
 import pkgutil
+import warnings
 from functools import partial
 from itertools import combinations, permutations
 
@@ -77,7 +78,7 @@ CHECKED = {
         for variant, options in VARIANTS.items()
     },
     "tanh": AutoencoderTransformer(3, activation="tanh", scale=False, batch_size=7, **SMALL),
-    "detector": AutoencoderDetector(**SMALL),
+    "detector": AutoencoderDetector(**{**SMALL, "epochs": 10}),
     "detector among its own": AutoencoderDetector(novelty=False, **SMALL),
     "variational detector": AutoencoderDetector(
         1, contamination=0.1, variant="variational", scale=False, novelty=False, **SMALL
@@ -515,7 +516,9 @@ def test_columns_that_leave_the_range_are_named_once_a_call(estimator):
     far = x.copy()
     far.iloc[3, 1] = x["b"].max() + 5.1 * width["b"]
     far.iloc[7, 4] = x["e"].min() - 5.1 * width["e"]
-    near = x + 4.9 * width
+    # one sample of many
+    near = x.copy()
+    near.iloc[3] = x.max() + 4.9 * width
     if isinstance(fitted, AutoencoderDetector):
         # which is there to look at what is far
         fitted.predict(far)
@@ -537,6 +540,40 @@ def test_samples_of_the_same_kind_seldom_leave_the_range():
     g = np.random.default_rng(0)
     ae = AutoencoderTransformer(**{**SMALL, "epochs": 0}).fit(g.standard_normal((100, 20)))
     ae.transform(g.standard_normal((10_000, 20)))
+
+
+@pytest.mark.parametrize("kind", ["table", "csr", "partial_fit"])
+def test_a_column_in_another_unit_leaves_the_range(kind):
+    g = np.random.default_rng(0)
+    ae = AutoencoderTransformer(**{**SMALL, "epochs": 1}, scale=False, random_state=0)
+    x, new = g.standard_normal((500, 6)), g.standard_normal((300, 6))
+    # by a factor of 2.5, as inches are centimetres: none is far outside, but many are
+    odd = new * [1, 1, 1, 2.5, 1, 1]
+    assert (np.abs(odd).max(0) < 4 * x.max(0)).all()
+    if kind == "csr":
+        x, new, odd = map(sparse.csr_array, (x, new, odd))
+    if kind == "partial_fit":
+        ae.partial_fit(x[:200]).partial_fit(x[200:])
+    else:
+        ae.fit(x)
+    ae.transform(new)
+    with pytest.warns(UserWarning, match=r"columns 3 have .*outside in \d+ of 300 samples"):
+        ae.transform(odd)
+    # a single sample may be the largest
+    ae.transform(odd[:1])
+
+
+def test_the_warning_comes_as_seldom_as_it_says():
+    """Of exponential samples as of Gaussian ones: ranks have no distribution."""
+    ae = AutoencoderTransformer(**{**SMALL, "epochs": 1}, random_state=0).fit(table(50))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for seed in range(300):
+            g = np.random.default_rng(seed)
+            x = g.exponential(size=(150, 6)) if seed % 2 else g.standard_normal((150, 6))
+            ae.data_min_, ae.data_max_ = x[:50].min(0), x[:50].max(0)
+            ae.transform(x[50:])
+    assert len(caught) <= 3
 
 
 @pytest.mark.usefixtures("on_the_cpu")

@@ -1,3 +1,4 @@
+import functools
 import math
 from itertools import combinations
 
@@ -8,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import aebook
+from aebook.data import blocks
 from aebook.penalties import weight_decay
+from aebook.theory import linear, score
 from aebook.theory.linear import (
     affine,
     eckart_young,
@@ -119,6 +123,40 @@ def test_deviations_are_exact_to_the_rounding_of_the_largest(n, scale):
     # and so no affine decoder is better than the bound
     for p in range(1, len(true)):
         assert eckart_young(x, p) * n == pytest.approx(float(true[p:].square().sum()), rel=1e-3)
+
+
+@pytest.mark.parametrize("where", [0.0, 2.0**30])
+@pytest.mark.parametrize("size", [1, 4, 60])
+def test_what_is_read_in_parts_gives_what_it_gives_at_once(size, where, monkeypatch):
+    monkeypatch.setattr(linear, "blocks", functools.partial(blocks, size=size))
+    monkeypatch.setattr(score, "blocks", functools.partial(blocks, size=size))
+    # deviations from 1 to 1e-9, of numbers that can be moved without rounding
+    x = (spread(200) * torch.logspace(0, -9, 6, dtype=F64) * 2**40).round() * 2.0**-40
+    x = x.round(decimals=6) if where else x
+    seen = DataLoader(x + where, batch_size=7)
+    found, expected = principal_components(seen), principal_components(x + where)
+    torch.testing.assert_close(found.mean, expected.mean)
+    # to the rounding of the largest
+    tolerance = {"rtol": 1e-9, "atol": 1e-15 if not where else 1e-7}
+    deviations = found.variances.sqrt(), expected.variances.sqrt()
+    torch.testing.assert_close(*deviations, **tolerance)
+    top = (found.components[:, 0] - expected.components[:, 0]).abs().max()
+    assert top < 1e-6
+    model = aebook.variants.linear((6, 2)).model.double()
+    torch.testing.assert_close(
+        score.linear_denoising_loss(model, seen, 0.1),
+        score.linear_denoising_loss(model, x + where, 0.1),
+    )
+    for rows in (3, 6):
+        few = DataLoader(x[:rows], batch_size=2)
+        assert principal_components(few).variances.shape == (rows,)
+        assert eckart_young(few, 2) == pytest.approx(eckart_young(x[:rows], 2), rel=1e-9)
+    with pytest.raises(ValueError, match="got p=7 for data of shape"):
+        principal_components(seen, 7)
+    with pytest.raises(ValueError, match=r"shape \(7, 2, 3\), expected \(samples, numbers\)"):
+        principal_components(DataLoader(x.view(-1, 2, 3), batch_size=7))
+    with pytest.raises(ValueError, match="got pairs of messages and targets"):
+        principal_components(DataLoader(TensorDataset(x, x), batch_size=7))
 
 
 def test_variances_do_not_depend_on_where_the_data_lie():

@@ -191,7 +191,7 @@ def test_misuse_of_rankings_is_refused():
         with pytest.raises(ValueError, match=rf"got k={k}, expected a whole number"):
             precision_at_k(relevant, k)
     for total in ([3], [3, 2], [np.nan, 3]):
-        with pytest.raises(ValueError, match="expected one number each that is not below"):
+        with pytest.raises(ValueError, match="expected one whole number each that is not below"):
             mean_average_precision(relevant, total=total)
     with pytest.raises(ValueError, match="got no query with a relevant entry"):
         mean_average_precision(~relevant)

@@ -103,6 +103,13 @@ def test_distances_are_those_of_scipy_without_nan():
     assert distances(b, shifted) == pytest.approx(dict.fromkeys(found, 2.0))
     with pytest.raises(ValueError, match="got no molecule with a qed"):
         distances(a, properties(["C1"]))
+    with pytest.raises(ValueError, match="no molecule with any property"):
+        distances(properties(["C1"]), properties(["C1"]))
+    # of some of the properties
+    some = [properties(["CCO"], ["weight"]), properties(["CO"], ["weight"])]
+    assert distances(*some) == {"weight": pytest.approx(14.027)}
+    with pytest.raises(ValueError, match="no molecule with a logp"):
+        distances(some[0], properties(["CO"], ["weight", "logp"]))
 
 
 @pytest.mark.needs("rdkit")

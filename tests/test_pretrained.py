@@ -26,6 +26,12 @@ def test_every_file_is_the_one_that_was_made_and_is_described(name):
     assert pretrained.SHIPPED[name] in about
 
 
+def test_every_model_can_be_computed_with():
+    for name in pretrained.SHIPPED:
+        types = {value.dtype for value in pretrained.load(name).state_dict().values()}
+        assert types <= {torch.float32, torch.int64, torch.bool}, name
+
+
 def test_what_ships_is_small():
     sizes = {name: (WEIGHTS / f"{name}.safetensors").stat().st_size for name in pretrained.SHIPPED}
     assert max(size for name, size in sizes.items() if name != "molecules") < 1e6

@@ -28,6 +28,7 @@ __all__ = [
     "is_number",
     "need",
     "number",
+    "odd_tensor",
     "one_of",
     "plain_tensor",
     "rows",
@@ -51,6 +52,12 @@ COMPLEX = (
     "got complex numbers, expected real ones: give size and phase, or real and imaginary part, "
     "as in np.concatenate([x.real, x.imag], 1)"
 )
+#: Floating point of a byte, which is stored and not computed with.
+FLOAT8 = {
+    kind
+    for kind in vars(torch).values()
+    if isinstance(kind, torch.dtype) and kind.is_floating_point and kind.itemsize == 1
+}
 #: Types without arithmetic, and those that hold their numbers.
 WIDER = {
     torch.uint16: torch.int32,
@@ -79,19 +86,29 @@ def as_array(values: Any) -> NDArray[Any]:
 
 def plain_tensor(tensor: Tensor) -> Tensor:
     """A tensor without gradients, of a type that can be computed with."""
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
-        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else tensor.layout
-        advice = "values, which a meta tensor has not"
-        if not tensor.is_meta:
-            advice = "a dense one: use x.dequantize() or x.to_dense(), or a sparse matrix of SciPy"
-        raise ValueError(f"got a {kind} tensor, expected {advice}")
-    if tensor.is_complex():
-        raise ValueError(COMPLEX)
+    if (odd := odd_tensor(tensor)) and tensor.dtype not in FLOAT8:
+        raise ValueError(odd)
     if tensor.dtype in WIDER:
         return _within(tensor.detach().to(WIDER[tensor.dtype]))
-    if tensor.is_floating_point() and tensor.element_size() == 1:
-        return tensor.detach().float()
-    return tensor.detach()
+    return tensor.detach().float() if tensor.dtype in FLOAT8 else tensor.detach()
+
+
+def odd_tensor(tensor: Tensor) -> str | None:
+    """What is wrong with a tensor that cannot be computed with, or None."""
+    if tensor.is_nested:
+        return "got a nested tensor, expected one of one shape: pad it, x.to_padded_tensor(0.0)"
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        kind, way = tensor.layout, "x.to_dense(), or a sparse matrix of SciPy"
+        if tensor.is_quantized:
+            kind, way = "quantized", "x.dequantize()"
+        return f"got a {kind} tensor, expected a dense one: use {way}"
+    if tensor.device.type == "meta":
+        return "got a meta tensor, expected values, which a meta tensor has not"
+    if tensor.dtype.is_complex:
+        return COMPLEX
+    if tensor.dtype in FLOAT8:
+        return f"got a tensor of {tensor.dtype}, expected numbers to compute with: use x.float()"
+    return None
 
 
 def unmasked(values: Any) -> Any:
@@ -178,12 +195,14 @@ def one_of(name: str, value: Any, choices: Collection[Any]) -> None:
 
 
 def tensors(**arguments: Any) -> None:
-    """Refuse, by name, what is no tensor."""
+    """Refuse, by name, what is no tensor, and tensors that cannot be computed with."""
     for name, value in arguments.items():
         if not isinstance(value, Tensor):
             raise ValueError(
                 f"got {shown(name, value)}, expected a tensor: use torch.as_tensor(...)"
             )
+        if odd := odd_tensor(value):
+            raise ValueError(odd)
 
 
 #: Kinds of numbers, as NumPy has them.

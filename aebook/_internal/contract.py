@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 import numpy as np
 from torch import Tensor, nn
 
-from aebook._internal.checks import as_array, is_number, shown, unmasked
+from aebook._internal.checks import as_array, is_number, odd_tensor, shown, unmasked
 
 __all__ = ["checked", "explained", "taken"]
 
@@ -187,6 +187,8 @@ def taken(name: str, value: Any, hint: Any) -> Any:
             good = isinstance(value, kind)
     if not good:
         raise ValueError(f"got {shown(name, value)}, expected {_expected(hint)}")
+    if isinstance(found, Tensor) and (odd := odd_tensor(found)):
+        raise ValueError(odd)
     return found
 
 

@@ -69,7 +69,13 @@ def moved(network: nn.Module, device: torch.device) -> Iterator[None]:
 def has_room(size: int, device: torch.device) -> bool:
     """Whether so many bytes of data leave half of a device's free memory to what is computed."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
+        free, total = torch.cuda.mem_get_info(device)
+        used = torch.cuda.memory_allocated(device)
+        # what PyTorch keeps of tensors that are gone is free too; torch 2.4 does not tell the share
+        # of the memory that the process may take
+        free += torch.cuda.memory_reserved(device) - used
+        if tells := getattr(torch.cuda, "get_per_process_memory_fraction", None):
+            free = min(free, tells(device) * total - used)
     elif device.type == "mps":
         free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     else:

@@ -46,10 +46,9 @@ SHIPPED: Mapping[str, str] = {
 
 @checked
 def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> Autoencoder:
-    """Load a trained model that ships with the package, in evaluation mode.
+    """Load a trained model that ships with the package, in evaluation mode and in float32.
 
-    Weights are of the type that they are stored in. To save space that is one of two bytes or of
-    one for most, with which nothing can be computed: ``load(name).float()`` then.
+    In the files most weights take one byte or two; the values are those.
 
     Parameters
     ----------
@@ -76,4 +75,4 @@ def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> Autoencoder
     source = resources.files("aebook.applications") / "weights" / f"{name}.safetensors"
     with resources.as_file(source) as path:
         read_verified(path, SHIPPED[name])
-        return load_file(path, parts)
+        return load_file(path, parts).float()

@@ -32,7 +32,7 @@ from aebook.metrics import threshold
 
 __all__ = ["AutoencoderDetector"]
 
-#: The network is trained on all but one of so many parts.
+#: Of so many parts networks are trained on all but one.
 FOLDS = 10
 #: Scores that are enough to set a threshold by.
 SCORES = 1000
@@ -55,13 +55,15 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
     ``scale=False`` samples may be a sparse matrix.
 
     A network has learnt its own samples by heart, more or less, and reconstructs new ones worse,
-    the ordinary ones too. So it is trained on nine tenths of the samples, and the threshold is
-    taken from scores of the tenth that it has not seen. To these come the other tenths, scored by
-    networks that are trained in the same way on what is left, until there are 1,000 scores: ten
-    networks with up to 1,000 samples, a single one from 10,000 on. A new sample of the same kind
-    has a score of the same distribution, and so the chance that was promised of being called an
-    outlier (Vovk, Gammerman & Shafer 2005; Vovk 2015 for the folds). The network that is kept is
-    not trained on all samples: it would gain a little, and no score would say how much.
+    the ordinary ones too. So the threshold is taken from scores of samples that the network that
+    gave them had not seen: tenths, each scored by a network that is trained on all the others,
+    until there are 1,000 scores (Vovk 2015). Then the network is trained on all samples, in the
+    same way. From 10,000 samples on one tenth is enough, and the network that was trained on the
+    others is the one that is kept: a second one would double the time. A new sample of the same
+    kind then has about the chance that was promised of being called an outlier: on benign tumours,
+    wines, noise and samples near a plane, with 35 and 100 of them and 5 % promised, the mean over
+    draws was within three standard errors of that, and the network of all told outliers as well as
+    one of nine tenths (``tools/false_alarms.py``).
 
     Parameters
     ----------
@@ -230,7 +232,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         return self._unscaled(s).astype(x.dtype)
 
     def _unseen(self, x: Table, w: Weights) -> tuple[np.ndarray, Weights]:
-        """Train, and score samples by networks that have not seen them: errors and weights."""
+        """Score samples by networks that have not seen them, and train: errors and weights."""
         n, c = x.shape[0], self._share()
         # two quartiles or one quantile
         least = 3 if c is None else max(2, math.ceil(1 / c - 1 - 1e-9))
@@ -239,18 +241,25 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
                 f"got {n} sample{'s' * (n > 1)} for contamination={self.contamination!r}, expected "
                 f"at least {least} to set a threshold by: give more, or novelty=False"
             )
-        parts = KFold(min(FOLDS, n), shuffle=True, random_state=self._seed()).split(x)
+        parts = list(KFold(min(FOLDS, n), shuffle=True, random_state=self._seed()).split(x))
+        # one part may be enough, and the network of all is as good as that of the others
+        alone = len(parts[0][1]) >= max(SCORES, least)
         errors, scored = np.empty(0), np.empty(0, int)
-        for number, (seen, unseen) in enumerate(parts):
+        for seen, unseen in parts:
             network = self
-            if number > 0:
+            if not alone:
                 network = cast(AutoencoderDetector, clone(self))
-                network.set_params(random_state=self._seed())._start()
+                # trained as on all of them
+                network.set_params(
+                    random_state=self._seed(), early_stopping=self._stops(n)
+                )._start()
             network._learn(x[seen], rows(w, seen))
             errors = np.append(errors, network._errors(x[unseen]))
             scored = np.append(scored, unseen)
             if len(errors) >= max(SCORES, least):
                 break
+        if not alone:
+            self._learn(x, w)
         return errors, rows(w, scored)
 
     def _learn(self, x: Table, w: Weights) -> None:

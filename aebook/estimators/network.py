@@ -11,6 +11,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from scipy import sparse
+from scipy.stats import betabinom
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
@@ -57,6 +58,8 @@ FLOATS: Any = (np.float64, np.float32)
 CHUNK = 4096
 #: How far outside the range seen, in widths of it, a value is surprising.
 REACH = 5
+#: How unlikely a number of values outside it has to be, in a call, to be surprising.
+UNLIKELY = 1e-6
 #: With so many samples or more, training stops early unless it is told not to.
 MANY = 100
 
@@ -93,6 +96,7 @@ class NetworkEstimator(BaseEstimator):
     scaler_: StandardScaler | None
     data_min_: np.ndarray
     data_max_: np.ndarray
+    _seen: int
     #: Steps of training that are wanted where the number of epochs is left open.
     _steps = 2000
     # parameters of all
@@ -138,6 +142,7 @@ class NetworkEstimator(BaseEstimator):
     def _begin(self, x: Table, w: Weights, make: Callable[[int], Objective]) -> None:
         """Learn the scaling of a table and build the networks for its number of features."""
         self.data_min_, self.data_max_ = _extremes(x)
+        self._seen = x.shape[0]
         self.scaler_ = StandardScaler().fit(x, sample_weight=w) if self.scale else None
         with seeded(self._seed(), torch.device("cpu")):
             self.objective_ = make(x.shape[1]).double().eval()
@@ -156,18 +161,22 @@ class NetworkEstimator(BaseEstimator):
         self.data_min_ = np.minimum(self.data_min_, low)
         self.data_max_ = np.maximum(self.data_max_, high)
         state = getattr(self, "_optimiser", None)
+        self._seen += 0 if state is None else x.shape[0]
         self.history_ = self._fit(self.objective_, self._scaled(x), w, epochs=1, state=state)
 
     def _split(self, n: int) -> tuple[Rows, Rows]:
         """Which of N samples to train on, and which to stop early by: None for all, for none."""
-        stops = n >= MANY if self.early_stopping == "auto" else self.early_stopping
-        if not stops:
+        if not self._stops(n):
             return None, None
         if n == 1:
             raise ValueError(
                 "got 1 sample with early_stopping=True, which holds some out: expected 2 or more"
             )
         return held_out(n, self.validation_fraction, self._random_state)
+
+    def _stops(self, n: int) -> bool:
+        """Whether training on N samples stops early."""
+        return n >= MANY if self.early_stopping == "auto" else bool(self.early_stopping)
 
     def _fit(
         self,
@@ -272,16 +281,28 @@ class NetworkEstimator(BaseEstimator):
         return x[w > 0], w[w > 0]
 
     def _inside(self, X: Any) -> Table:
-        """Samples to transform, with a warning if they are far from all that were seen."""
+        """Samples to transform, with a warning if they are not of the kind that was seen."""
         x = self._table(X, reset=False)
-        self._warn_outside(*_extremes(x))
+        self._warn_outside(x)
         return x
 
-    def _warn_outside(self, low: np.ndarray, high: np.ndarray, columns: Any = ...) -> None:
+    def _warn_outside(self, x: Table, columns: Any = ...) -> None:
         least, most = self.data_min_[columns], self.data_max_[columns]
+        low, high = _extremes(x)
         # and a hair for what was rounded
-        reach = REACH * (most - least) + 1e-6 * np.maximum(np.abs(least), np.abs(most))
-        outside = np.flatnonzero((low < least - reach) | (high > most + reach))
+        hair = 1e-6 * np.maximum(np.abs(least), np.abs(most))
+        reach = REACH * (most - least) + hair
+        far = (low < least - reach) | (high > most + reach)
+        left = np.flatnonzero((low < least - hair) | (high > most + hair))
+        # of n samples that were seen and k of the same kind, as many of these are outside as a
+        # beta-binomial variable says, whatever their distribution
+        count, chance = np.zeros(len(least), int), np.ones(len(least))
+        for j in left:
+            column = x[:, [j]].toarray()[:, 0] if sparse.issparse(x) else x[:, j]
+            count[j] = np.sum((column < least[j] - hair[j]) | (column > most[j] + hair[j]))
+            if self._seen > 1:
+                chance[j] = betabinom.sf(count[j] - 1, x.shape[0], 2, self._seen - 1)
+        outside = np.flatnonzero(far | (chance < UNLIKELY / len(least)))
         if not len(outside):
             return
         names = getattr(self, "feature_names_in_", np.arange(len(self.data_min_)))[columns]
@@ -289,10 +310,10 @@ class NetworkEstimator(BaseEstimator):
         which = ", ".join(repr(name) for name in names[outside[:5]].tolist())
         more = f" and {len(outside) - 5} more" if len(outside) > 5 else ""
         warnings.warn(
-            f"columns {which}{more} have values outside the range seen in fit, by more than "
-            f"{REACH} times its width: {names[first]!s} was from {least[first]:.4g} to "
-            f"{most[first]:.4g} and is now from {low[first]:.4g} to {high[first]:.4g}; what the "
-            "network makes of them is a guess",
+            f"columns {which}{more} have values outside the range seen in fit, too far or too many "
+            f"for samples of the same kind: {names[first]!s} was from {least[first]:.4g} to "
+            f"{most[first]:.4g} and is now from {low[first]:.4g} to {high[first]:.4g}, outside in "
+            f"{count[first]} of {x.shape[0]} samples; what the network makes of them is a guess",
             UserWarning,
             stacklevel=4,
         )

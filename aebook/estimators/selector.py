@@ -168,7 +168,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
             raise ValueError(
                 f"got {given.shape[1]} features, expected the {len(chosen)} that transform returns"
             )
-        self._warn_outside(given.min(axis=0), given.max(axis=0), chosen)
+        self._warn_outside(given, chosen)
         x = np.zeros((len(given), len(self.support_)))
         x[:, chosen] = given
         z = self._scaled(x)[:, self._features]

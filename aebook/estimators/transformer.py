@@ -187,11 +187,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def transform(self, X: Samples) -> np.ndarray:
         """Codes (N, p) of samples (N, m).
 
-        Warns, once a call, of columns with a value outside the range seen in training by more than
-        five times its width, as another unit or a code for what is missing is. Samples of the same
-        kind seldom are: with 20 columns and 1,000 new samples, none of 300 calls warned where
+        Warns, once a call, of columns that leave the range seen in training. One value does, if it
+        is outside by more than five times its width, as a code for what is missing is: with 20
+        columns and 1,000 new samples, none of 300 calls with samples of the same kind warned where
         columns are Gaussian; with exponential ones 5 % did after 20 samples of training and none
-        after 100. A column that never changed in training must not change.
+        after 100. Else so many have to, as in another unit, that samples of the same kind would in
+        one call of a million: of these 2 in n + 1 are outside, whatever their distribution. A
+        column that never changed in training must not change.
         """
         x = self._inside(X)
         return self._applied(self.objective_.model.encode, self._scaled(x)).astype(x.dtype)

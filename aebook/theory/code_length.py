@@ -132,7 +132,7 @@ def lengths(
         :class:`aebook.bottlenecks.Gaussian` bottleneck whose distance is a likelihood of discrete
         messages: of a density there are no bits.
     x
-        Messages, (B, ...), whatever :func:`aebook.fit` takes.
+        Messages, (B, ...), whatever :func:`aebook.fit` takes; all are in memory at once.
     bits
         b, from 1 to 16: each unit has 2 ** bits bins.
     best

@@ -74,7 +74,8 @@ def maximum_likelihood(x: Data, k: int = 10) -> IntrinsicDimension:
     Parameters
     ----------
     x
-        Points (n, ...), whatever :func:`aebook.fit` takes; each is flattened. Repeated ones count
+        Points (n, ...), whatever :func:`aebook.fit` takes; each is flattened, and all are in memory
+        at once, in double precision. Repeated ones count
         once: a repetition is at distance 0, which no density gives. Distances are Euclidean, so the
         unit of each coordinate counts, but a common factor or a rotation does not.
     k

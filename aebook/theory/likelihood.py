@@ -279,7 +279,8 @@ def active_units(model: Autoencoder, x: Data, threshold: float = 0.01) -> int:
     model
         An autoencoder with a :class:`aebook.bottlenecks.Gaussian` bottleneck.
     x
-        Messages, (N, ...), two or more, whatever :func:`aebook.fit` takes.
+        Messages, (N, ...), two or more, whatever :func:`aebook.fit` takes; all are in memory at
+        once.
     threshold
         Smallest variance over the messages of a unit that counts; the prior's variance is 1.
 

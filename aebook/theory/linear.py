@@ -11,6 +11,7 @@ Everything here is computed in float64.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from torch.nn.functional import normalize
 from aebook._internal.checks import array, as_many, number, rows, whole
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
-from aebook.data import Data, vectors
+from aebook.data import Data, blocks
 
 __all__ = [
     "MaskedMap",
@@ -68,7 +69,9 @@ def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
 
     They are the right singular vectors of the centred messages, and the variances are the squared
     singular values over n. A standard deviation is therefore exact to some 10⁻¹⁶ of the largest
-    one, where a covariance matrix would leave 10⁻⁸.
+    one, where a covariance matrix would leave 10⁻⁸. That holds for data of any size too: of those
+    that are read in parts a few thousand are in memory at a time, in double precision, and a matrix
+    (m, m) of what came before (Golub & Van Loan 2013, § 6.5.3).
 
     Parameters
     ----------
@@ -85,20 +88,14 @@ def principal_components(x: Data, p: int | None = None) -> PrincipalComponents:
     >>> round(pca.variances.item(), 6), torch.allclose(pca.reconstruct(x), x)
     (25.0, True)
     """
-    x = vectors(x)
-    p = min(x.shape) if p is None else whole("p", p, least=0)
-    if not 1 <= p <= min(x.shape):
-        raise ValueError(
-            f"got p={p} for data of shape {tuple(x.shape)}, expected 1 to {min(x.shape)}"
-        )
-    mean = x.mean(0)
-    centred = x - mean
-    if len(x) > x.shape[1]:
-        # R of X = QR has its singular values and is small; X'X would have their squares, of which
-        # those below the rounding of the largest are lost
-        centred = torch.linalg.qr(centred, mode="r")[1]
+    p = None if p is None else whole("p", p, least=0)
+    mean, centred, n = _centred(x)
+    most = min(n, len(mean))
+    p = most if p is None else p
+    if not 1 <= p <= most:
+        raise ValueError(f"got p={p} for data of shape {(n, len(mean))}, expected 1 to {most}")
     _, s, ut = torch.linalg.svd(centred, full_matrices=False)
-    return PrincipalComponents(mean, _signed(ut[:p].T), (s**2 / len(x))[:p])
+    return PrincipalComponents(mean, _signed(ut[:p].T), (s**2 / n)[:p])
 
 
 @checked
@@ -339,6 +336,27 @@ def recover_components(model: Autoencoder, *, tolerance: float = 0.05) -> Tensor
             "leaves them: with equal ones, as those of a tied decoder, directions are arbitrary"
         )
     return _signed(u)
+
+
+def _centred(x: Data) -> tuple[Tensor, Tensor, int]:
+    """The mean, a matrix with the singular values of the centred messages, and how many they are.
+
+    R of X = QR has the singular values of X and is small; X'X would have their squares, of which
+    those below the rounding of the largest are lost.
+    """
+    parts = blocks(x)
+    first = next(parts)
+    n, mean = len(first), first.mean(0)
+    r = first - mean
+    if n > len(mean):
+        r = torch.linalg.qr(r, mode="r")[1]
+    for block in parts:
+        # two sets have the squares of each and those of what is between their means
+        k, between = len(block), block.mean(0) - mean
+        apart = math.sqrt(n * k / (n + k)) * between
+        r = torch.linalg.qr(torch.cat([r, block - mean - between, apart[None]]), mode="r")[1]
+        n, mean = n + k, mean + k / (n + k) * between
+    return mean, r, n
 
 
 def _width(model: Autoencoder) -> int:

@@ -17,6 +17,7 @@ float64.
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ from aebook._internal.checks import array, number, rows, whole
 from aebook._internal.contract import checked
 from aebook._internal.reading import as_tensor
 from aebook.core import Autoencoder
-from aebook.data import Data, Form, like, vectors
+from aebook.data import Data, Form, blocks, like
 from aebook.inference import in_pieces
 from aebook.theory.linear import affine, principal_components
 
@@ -269,10 +270,14 @@ def linear_denoising_loss(model: Autoencoder, x: Data, sigma: float) -> float:
     0.75
     """
     number("sigma", sigma, least=0)
-    clean = vectors(x)
-    matrix, offset = affine(model, clean.shape[1])
-    residual = clean @ (matrix.T - torch.eye(len(matrix))) + offset
-    return float(residual.square().sum(1).mean() + sigma**2 * matrix.square().sum())
+    parts = blocks(x)
+    first = next(parts)
+    matrix, offset = affine(model, first.shape[1])
+    total, n = 0.0, 0
+    for clean in chain([first], parts):
+        residual = clean @ (matrix.T - torch.eye(len(matrix))) + offset
+        total, n = total + residual.square().sum(1).sum(), n + len(clean)
+    return float(total / n + sigma**2 * matrix.square().sum())
 
 
 def _check_messages(x: Tensor, width: int) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -102,7 +102,8 @@ def fit(
         Samples a step, in all processes together; more than N are N. The default is 64. The last
         batch of an epoch may be smaller and counts for as many samples as it has. Where batches are
         normalised (``nn.BatchNorm1d``) one of a single sample has no variance and joins the one
-        before.
+        before; several processes refuse such layers, which would see a part of the batch each, but
+        for ``nn.SyncBatchNorm`` and :class:`aebook.networks.Standardised`.
     validation
         Data, in any of the same forms, on which to report the loss after each epoch, in evaluation
         mode and always with the same noise. Its samples count alike.
@@ -237,6 +238,8 @@ def fit(
         schedule = constant if count is None else one_cycle
 
     path, resting = None if checkpoint is None else Path(checkpoint), at_rest(objective)
+    if members.size > 1:
+        _check_normalised(objective, resting, members.size)
     noise = processes.stream_seed(seed, members.rank)
     with _alone(path), _on(objective, device), seeded(noise, device), recorded():
         optimiser = _make(optimizer, parameters, lr, device)
@@ -454,6 +457,19 @@ def _whole(batches: InMemory | Loaded, objective: nn.Module) -> Iterable[Batch]:
     kinds = {type(m) for m in objective.modules() if isinstance(m, _BatchNorm) and m.training}
     alone = processes.members().size == 1
     return _joined(batches) if kinds - {Standardised} and alone else batches
+
+
+def _check_normalised(objective: nn.Module, resting: Collection[nn.Module], size: int) -> None:
+    """Refuse layers that would normalise each process's part of a batch by itself."""
+    for name, module in objective.named_modules():
+        own = isinstance(module, _BatchNorm) and module not in resting
+        if own and not isinstance(module, Standardised | nn.SyncBatchNorm):
+            raise ValueError(
+                f"got a {type(module).__name__} at {name} in {size} processes, each of which would "
+                "normalise its own part of a batch; expected what takes all of it: "
+                "nn.SyncBatchNorm.convert_sync_batchnorm(model) on GPUs, or "
+                "aebook.networks.Standardised"
+            )
 
 
 def _joined(batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -167,7 +167,8 @@ def properties(smiles: Iterable[str], names: Sequence[str] = Properties._fields)
 def distances(a: Properties, b: Properties) -> dict[str, float]:
     r"""How far apart two collections are in each property: :math:`\int |F_a(t) - F_b(t)|\, dt`.
 
-    The Wasserstein distance of order 1, in the unit of the property. NaN is left out.
+    The Wasserstein distance of order 1, in the unit of the property. NaN is left out, and so is a
+    property that neither side has.
 
     Parameters
     ----------
@@ -184,9 +185,12 @@ def distances(a: Properties, b: Properties) -> dict[str, float]:
     found = {}
     for name, x, y in zip(Properties._fields, a, b, strict=True):
         x, y = x[~np.isnan(x)], y[~np.isnan(y)]
-        if not (len(x) and len(y)):
+        if len(x) and len(y):
+            found[name] = float(wasserstein_distance(x, y))
+        elif len(x) or len(y):
             raise ValueError(f"got no molecule with a {name}, expected one or more on each side")
-        found[name] = float(wasserstein_distance(x, y))
+    if not found:
+        raise ValueError("got no molecule with any property, expected one or more on each side")
     return found
 
 

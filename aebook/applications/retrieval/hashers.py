@@ -29,6 +29,7 @@ from sklearn.preprocessing import normalize
 from aebook._internal.checks import array, as_many, check_arguments, whole
 from aebook._internal.contract import checked
 from aebook._internal.reading import matrix
+from aebook.applications.retrieval.codes import check_ids
 from aebook.data import Data, vectors
 from aebook.hashing import pack
 from aebook.theory.linear import principal_components
@@ -192,7 +193,7 @@ def rerank(
     queries, documents = normalize(queries), normalize(documents)
     ordered = []
     for number, shortlist in enumerate(shortlists):
-        rows = np.asarray(shortlist, dtype=np.int64)
+        rows = check_ids(shortlist)
         array("row numbers", rows, least=0, most=documents.shape[0] - 1, empty=True)
         query = queries[[number]]
         query = query.toarray()[0] if issparse(query) else query[0]
