@@ -24,7 +24,7 @@ from torch.nn.functional import normalize
 from aebook._internal.checks import array, as_many, number, rows, whole
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder
-from aebook.data import Data, blocks
+from aebook.data import Data, blocks, vectors
 
 __all__ = [
     "MaskedMap",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-import sys
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from aebook import processes
-from aebook._internal.checks import check_arguments, shown
+from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked, explained, taken
 from aebook._internal.devices import chosen, computed_in, moved
 from aebook._internal.files import locked, replaceable
@@ -36,6 +34,8 @@ from aebook.training.captured import Steps, possible, prepare
 from aebook.training.checkpoints import Resumable
 from aebook.training.fingerprint import fingerprint
 from aebook.training.history import History, Mean
+from aebook.training.optimisers import made, options, set_rates
+from aebook.training.progress import bar
 from aebook.training.reach import warn_beyond_reach
 from aebook.training.schedules import Schedule, constant, one_cycle
 
@@ -242,7 +242,7 @@ def fit(
         _check_normalised(objective, resting, members.size)
     noise = processes.stream_seed(seed, members.rank)
     with _alone(path), _on(objective, device), seeded(noise, device), recorded():
-        optimiser = _make(optimizer, parameters, lr, device)
+        optimiser = made(optimizer, parameters, lr, device)
         # float16's scaler reads whether a step is to be left out, and processes talk in between
         captured = members.size == 1 and precision is not torch.float16
         captured = captured and possible(objective, optimiser, device, compile)
@@ -263,7 +263,7 @@ def fit(
                 batch_size=batches.batch_size,
                 objective=objective,
                 lr=lr,
-                optimizer=_options(optimiser),
+                optimizer=options(optimiser),
                 schedule=schedule,
                 anneal=anneal,
                 clip=clip,
@@ -315,7 +315,7 @@ def fit(
 
         shown = progress if members.rank == 0 else False
         try:
-            with carried(history), explained(), _bar(shown, epochs, len(history)) as bar:
+            with carried(history), explained(), bar(shown, epochs, len(history)) as shown_bar:
                 # said once, by one process
                 warned, first, example = members.rank > 0, len(history), None
                 for epoch in range(len(history), epochs):
@@ -333,7 +333,7 @@ def fit(
                                 objective, batches.extremes, *example, stacklevel=5
                             )
                         t = (epoch + (number / count if count else 0)) / epochs
-                        rate = _set_rates(optimiser, _factor(schedule, t))
+                        rate = set_rates(optimiser, _factor(schedule, t))
                         if anneal is not None:
                             anneal(objective, t)
                             steps.look()
@@ -361,8 +361,8 @@ def fit(
                             )
                     history.append(terms, watched, rate, time.perf_counter() - started)
                     state.save()
-                    bar.set_postfix(loss=f"{terms['loss']:.4g}")
-                    bar.update()
+                    shown_bar.set_postfix(loss=f"{terms['loss']:.4g}")
+                    shown_bar.update()
                     if callback is not None:
                         with kept(device):
                             stop = callback(objective, history)
@@ -501,36 +501,8 @@ def _alone(path: Path | None) -> Iterator[None]:
         yield
 
 
-def _set_rates(optimiser: Optimizer, factor: float) -> float:
-    """Set the learning rates; that of the first parameters."""
-    for group in optimiser.param_groups:
-        rate = group["initial_lr"] * factor
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-    return optimiser.param_groups[0]["initial_lr"] * factor
-
-
 def _factor(schedule: Schedule, t: float) -> float:
     return taken(f"schedule({t:.4g})", schedule(t), float)
-
-
-def _options(optimiser: Optimizer) -> dict[str, Any]:
-    """What an optimiser is, and what it does with how many parameters."""
-    groups = {
-        # the rate is a tensor where a step is captured, and changes with the schedule
-        str(number): {name: value for name, value in group.items() if name != "initial_lr"}
-        | {"params": len(group["params"]), "lr": group["initial_lr"]}
-        for number, group in enumerate(optimiser.param_groups)
-    }
-    # of one that somebody wrote, what it was given beside these
-    own = {
-        name: value
-        for name, value in vars(optimiser).items()
-        if isinstance(value, bool | int | float | str) and not name.startswith("_")
-    }
-    return {"class": type(optimiser), **own, **groups}
 
 
 def _contents(batches: InMemory | Loaded | None) -> Any:
@@ -565,33 +537,6 @@ def _compiled(run: nn.Module) -> Callable[..., Loss]:
     return torch.compile(run, **options)
 
 
-def _make(
-    optimizer: Callable[..., Optimizer],
-    parameters: list[nn.Parameter],
-    lr: float,
-    device: torch.device,
-) -> Optimizer:
-    # one kernel for all parameters, where there is one
-    fused = optimizer in (torch.optim.Adam, torch.optim.AdamW) and device.type in ("cpu", "cuda")
-    options: dict[str, Any] = {"fused": True} if fused else {}
-    try:
-        made = taken("what optimizer gave", optimizer(parameters, lr=lr, **options), Optimizer)
-    except TypeError as error:
-        raise ValueError(
-            f"got {shown('optimizer', optimizer)}, expected what makes an optimiser of "
-            f"(parameters, lr=lr), such as torch.optim.Adam: {error}"
-        ) from error
-    closure = inspect.signature(made.step).parameters.get("closure")
-    if closure is not None and closure.default is closure.empty:
-        raise ValueError(
-            f"got a {type(made).__name__}, which asks for the loss several times a step; expected "
-            "an optimiser of single steps: aebook.lbfgs is for L-BFGS"
-        )
-    for group in made.param_groups:
-        group["initial_lr"] = group["lr"]
-    return made
-
-
 @contextlib.contextmanager
 def _on(objective: nn.Module, device: torch.device) -> Iterator[None]:
     """Move to a device and, whatever happens, back, in evaluation mode."""
@@ -608,25 +553,6 @@ def _autocast(
     if precision is None:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=precision)
-
-
-def _bar(progress: bool | None, epochs: int, done: int) -> Any:
-    if progress is None:
-        progress = _in_jupyter() or sys.stderr.isatty()
-    with warnings.catch_warnings():
-        # without ipywidgets the bar is text, which is fine
-        warnings.simplefilter("ignore")
-        from tqdm.auto import tqdm
-    # where TQDM_DISABLE is set, as when outputs are stored, its word counts
-    options: dict[str, Any] = {} if progress else {"disable": True}
-    return tqdm(total=epochs, initial=done, unit="epoch", leave=False, **options)
-
-
-def _in_jupyter() -> bool:
-    # that something imported ipykernel does not mean that this runs in a kernel
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return shell is not None and "IPKernelApp" in shell.config
 
 
 def _length(batches: InMemory | Loaded) -> int | None:
