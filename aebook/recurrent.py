@@ -129,6 +129,12 @@ class Writer(nn.Module):
     symbols, a ``length``, the most symbols that it writes, and two methods: ``_start(z)``, what it
     knows before the first symbol, (1, B, ...), and ``_read(told, z, state)``, the logits (B, T, V)
     after each of the symbols (B, T), and what it knows after the last.
+
+    Examples
+    --------
+    >>> from aebook.recurrent import Decoder, Writer
+    >>> issubclass(Decoder, Writer)
+    True
     """
 
     #: An objective gives the target to it, for teacher forcing.
@@ -423,7 +429,21 @@ def _check_sizes(**sizes: int) -> None:
 
 
 def lengths(x: Tensor, vocabulary: int) -> Tensor:
-    """The lengths (B,) of messages (B, T) of V symbols, on the CPU, if that is what they are."""
+    """The lengths (B,) of messages, on the CPU; what are none is refused.
+
+    Parameters
+    ----------
+    x
+        Messages, int64 (B, T): symbols, the end, then padding alone.
+    vocabulary
+        Number V of symbols.
+
+    Examples
+    --------
+    >>> from aebook.recurrent import lengths
+    >>> lengths(torch.tensor([[2, 3, 1], [1, 0, 0]]), vocabulary=4)
+    tensor([3, 1])
+    """
     if not isinstance(x, Tensor) or x.dim() != 2 or x.dtype != torch.int64:
         got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"got {got}, expected messages as an int64 tensor of shape (B, T)")

@@ -13,8 +13,8 @@ kinds have had about as many.
 
 Into FOLDER go translation.json, the record, with the losses of all runs and what they wrote for the
 test texts, and the weights in float16, one tar for French and one for the rest. The record ships,
-and of the three seeds the first. Texts are written one symbol at a time (greedy) but where a beam is
-named.
+and of the three seeds the first. Texts are written one symbol at a time (greedy); test_beam is of
+a beam of 5.
 
 Time: six minutes of an H100 with six processes at once, or some twelve hours of one core. Memory:
 1 GB a process. Rounding differs by device, so that other numbers come out elsewhere, and no other

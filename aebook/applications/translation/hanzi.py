@@ -118,7 +118,7 @@ def share_parts(layer: nn.Embedding | nn.Linear, vocabulary: Vocabulary) -> None
     >>> embedding = torch.nn.Embedding(len(vocabulary), 4)
     >>> hanzi.share_parts(embedding, vocabulary)
     >>> [tuple(p.shape) for p in embedding.parameters()]  # of symbols; of 木, 女 and 子
-    [(8, 4), (3, 4)]
+    [(10, 4), (3, 4)]
     """
     rows, size = layer.weight.shape[0], len(vocabulary)
     if rows != size:
