@@ -879,7 +879,6 @@ CASES = {
     "applications.popularity.time_split": lambda: dict(
         times=np.arange(8.0), shares=(0.5, 0.5), gap=0.0
     ),
-    "applications.pretrained.record": lambda: dict(name="translation"),
     "applications.pretrained.load": lambda: dict(name="restoration-photographs", parts=None),
     "applications.retrieval.index.HammingIndex": lambda: dict(bits=16, address_bits=4),
     "applications.retrieval.faiss.FaissIndex": lambda: dict(bits=16, kind="flat"),

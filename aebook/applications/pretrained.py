@@ -5,7 +5,6 @@ How each was trained, on what, and how well it does is in ``weights/README.md`` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib import resources
 
@@ -15,9 +14,8 @@ from aebook._internal.contract import checked
 from aebook.core import Autoencoder
 from aebook.datasets.verified import read_verified
 from aebook.storage.models import load as load_file
-from aebook.timings import Record
 
-__all__ = ["RECORDS", "SHIPPED", "load", "record"]
+__all__ = ["SHIPPED", "load"]
 
 #: Models that ship with the package, and the SHA-256 of their files.
 SHIPPED: Mapping[str, str] = {
@@ -79,40 +77,3 @@ def load(name: str, parts: Mapping[str, nn.Module] | None = None) -> Autoencoder
     with resources.as_file(source) as path:
         read_verified(path, SHIPPED[name])
         return load_file(path, parts)
-
-
-#: Records of trainings of which not all models ship, and the SHA-256 of their files.
-RECORDS: Mapping[str, str] = {
-    "translation": "",
-}
-
-
-@checked
-def record(name: str) -> Record:
-    """The record of a training with more runs than ship: what each ended with, as it came out.
-
-    Parameters
-    ----------
-    name
-        One of the names in :data:`RECORDS`. ``"translation"``: a row a run, by
-        ``tools/train_translation.py``, which says what the columns are.
-
-    Raises
-    ------
-    ValueError
-        If there is no such record.
-    OSError
-        If the file is missing or is not the one that was shipped.
-
-    Examples
-    --------
-    >>> from aebook.applications import pretrained
-    >>> machine, options, rows = pretrained.record("translation")
-    >>> sorted({row["seed"] for row in rows})
-    [1, 2, 3]
-    """
-    if name not in RECORDS:
-        raise ValueError(f"got {name!r}, expected one of {sorted(RECORDS)}")
-    source = resources.files("aebook.applications") / "weights" / f"{name}.json"
-    with resources.as_file(source) as path:
-        return Record(**json.loads(read_verified(path, RECORDS[name])))
