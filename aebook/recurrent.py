@@ -12,7 +12,7 @@ In training it is told the true ones, those of the target (teacher forcing): an
 :class:`aebook.Objective` gives the target to any decoder that is ``autoregressive``. The distance
 is ``partial(aebook.distances.categorical, ignore=aebook.recurrent.PADDING)``. After training it is
 told its own: ``model.decode(z)`` takes the likeliest symbol at each step, and
-:meth:`Decoder.sample` and :meth:`Decoder.beam` look further.
+:meth:`Writer.sample` and :meth:`Writer.beam` look further.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from aebook._internal.checks import array, counted, number, symbols, whole
+from aebook._internal.checks import array, number, whole
 from aebook._internal.contract import checked
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
@@ -33,6 +33,8 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "END",
     "Encoder",
     "PADDING",
+    "Writer",
+    "lengths",
 ]
 
 #: The symbol after the last of a message; also what stands before the first.
@@ -62,6 +64,9 @@ class Encoder(nn.Module):
         Whether a second unit reads from the end.
     attention
         Whether each position has a code.
+    dropout
+        Probability that a number of an embedding, or of the states that the code is made from, is
+        zero in training.
 
     Examples
     --------
@@ -83,10 +88,12 @@ class Encoder(nn.Module):
         hidden: int = 256,
         bidirectional: bool = True,
         attention: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         _check_sizes(vocabulary=vocabulary, code=code, embedding=embedding, hidden=hidden)
         self.attention = attention
+        self.dropout = nn.Dropout(number("dropout", dropout, least=0, below=1))
         self.embedding = nn.Embedding(vocabulary, embedding)
         self.gru = nn.GRU(embedding, hidden, batch_first=True, bidirectional=bidirectional)
         self.to_code = _linear(hidden * (2 if bidirectional else 1), code)
@@ -100,97 +107,41 @@ class Encoder(nn.Module):
             "hidden": self.gru.hidden_size,
             "bidirectional": self.gru.bidirectional,
             "attention": self.attention,
+            "dropout": self.dropout.p,
         }
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes (B, p) of messages (B, T); with attention (B, T, p), zero after the end."""
-        lengths = _check_messages(x, self.embedding.num_embeddings)
-        packed = pack_padded_sequence(
-            self.embedding(x), lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
+        size = lengths(x, self.embedding.num_embeddings)
+        given = self.dropout(self.embedding(x))
+        packed = pack_padded_sequence(given, size, batch_first=True, enforce_sorted=False)
         outputs, state = self.gru(packed)
         if not self.attention:
-            return self.to_code(torch.cat(tuple(state), -1))
+            return self.to_code(self.dropout(torch.cat(tuple(state), -1)))
         outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
-        return self.to_code(outputs) * (x != PADDING).unsqueeze(-1)
+        return self.to_code(self.dropout(outputs)) * (x != PADDING).unsqueeze(-1)
 
 
-class Decoder(nn.Module):
-    r"""From a code to symbols: :math:`p(x_t | z, x_{<t}) = \mathrm{softmax}(f(h_t))`.
+class Writer(nn.Module):
+    r"""A decoder that writes one symbol after another: :math:`p(x_t | z, x_{<t})`.
 
-    The state starts at :math:`h_0 = \tanh(W z + c)`, and z is given at every step beside the symbol
-    before. With ``attention``, z has one row a position of the source; the state starts from their
-    mean, and each step takes its own mixture of the rows (Luong, Pham & Manning 2015):
-
-    .. math::
-
-        a_t = \mathrm{softmax}_s(h_t^\top A z_s), \qquad
-        \tilde h_t = \tanh(C [\textstyle\sum_s a_{ts} z_s; h_t])
-
-    Parameters
-    ----------
-    vocabulary
-        Number V of symbols, those of padding and end included.
-    code
-        Number p of code units.
-    length
-        Most symbols that it writes, the end included.
-    embedding, hidden
-        As in :class:`Encoder`.
-    attention
-        Whether z is (B, S, p), one code for each position of the source.
-    forget
-        Probability that a symbol of the target is hidden in training, so that the code has to say
-        it (Bowman et al. 2016).
+    What is common to such decoders, whatever network is within. Theirs is an ``embedding`` of
+    symbols, a ``length``, the most symbols that it writes, and two methods: ``_start(z)``, what it
+    knows before the first symbol, (1, B, ...), and ``_read(told, z, state)``, the logits (B, T, V)
+    after each of the symbols (B, T), and what it knows after the last.
 
     Examples
     --------
-    >>> from aebook.recurrent import END, PADDING, Decoder
-    >>> decoder, z = Decoder(vocabulary=6, code=8, length=10), torch.rand(2, 8)
-    >>> target = torch.tensor([[2, 3, 4, END], [5, END, PADDING, PADDING]])
-    >>> decoder(z, target).shape, decoder(z).shape  # logits; symbols that it writes
-    (torch.Size([2, 4, 6]), torch.Size([2, 10]))
+    >>> from aebook.recurrent import Decoder, Writer
+    >>> issubclass(Decoder, Writer)
+    True
     """
 
     #: An objective gives the target to it, for teacher forcing.
     autoregressive = True
-
-    @checked
-    def __init__(
-        self,
-        vocabulary: int,
-        code: int,
-        length: int,
-        *,
-        embedding: int = 64,
-        hidden: int = 256,
-        attention: bool = False,
-        forget: float = 0.0,
-    ) -> None:
-        super().__init__()
-        sizes = {"vocabulary": vocabulary, "code": code, "length": length}
-        _check_sizes(**sizes, embedding=embedding, hidden=hidden)
-        number("forget", forget, least=0, most=1)
-        self.length, self.attention, self.forget = length, attention, forget
-        self.embedding = nn.Embedding(vocabulary, embedding)
-        self.from_code = _linear(code, hidden)
-        self.gru = nn.GRU(embedding + (0 if attention else code), hidden, batch_first=True)
-        if attention:
-            self.query = _linear(hidden, code, bias=False)
-            self.mix = _linear(code + hidden, hidden)
-        self.logits = _linear(hidden, vocabulary)
-
-    def arguments(self) -> dict[str, Any]:
-        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
-        return {
-            "vocabulary": self.embedding.num_embeddings,
-            "code": self.from_code.in_features,
-            "length": self.length,
-            "embedding": self.embedding.embedding_dim,
-            "hidden": self.gru.hidden_size,
-            "attention": self.attention,
-            "forget": self.forget,
-        }
+    embedding: nn.Embedding
+    length: int
+    forget: float = 0.0
 
     def forward(self, z: Tensor, target: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) of a target (B, T), or without one the symbols (B, length) it writes.
@@ -283,31 +234,9 @@ class Decoder(nn.Module):
         first = (log_p / size**alpha).argmax(1)
         return written.view(batch, width, -1)[torch.arange(batch, device=z.device), first]
 
-    @checked
-    def alignment(self, z: Tensor, target: Tensor) -> Tensor:
-        r"""Attention :math:`a_{ts}` of each symbol of a target to each position of the source.
-
-        Parameters
-        ----------
-        z
-            Codes, (B, S, p): the decoder has to have been built with attention.
-        target
-            Messages, int64 (B, T), such as those that it wrote.
-
-        Returns
-        -------
-        Tensor
-            (B, T, S), at least 0; the sum over s is 1.
-        """
-        if not self.attention:
-            raise ValueError("got a decoder without attention, expected one with it")
-        self._check_codes(z)
-        h, _ = self.gru(self.embedding(self._told(target)), self._start(z))
-        return self._attention(h, z)
-
     def _check_codes(self, z: Tensor) -> None:
         """Refuse codes that training never gives."""
-        array("codes", z, of=str(self.from_code.weight.dtype).removeprefix("torch."))
+        array("codes", z, of=str(self.embedding.weight.dtype).removeprefix("torch."))
         self._start(z)
 
     @torch.no_grad()
@@ -332,8 +261,117 @@ class Decoder(nn.Module):
 
     def _told(self, target: Tensor) -> Tensor:
         """What stands before each symbol of a target."""
-        _check_messages(target, self.embedding.num_embeddings)
+        lengths(target, self.embedding.num_embeddings)
         return nn.functional.pad(target[:, :-1], (1, 0), value=PADDING)
+
+    def _start(self, z: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _read(self, told: Tensor, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class Decoder(Writer):
+    r"""From a code to symbols: :math:`p(x_t | z, x_{<t}) = \mathrm{softmax}(f(h_t))`.
+
+    The state starts at :math:`h_0 = \tanh(W z + c)`, and z is given at every step beside the symbol
+    before. With ``attention``, z has one row a position of the source; the state starts from their
+    mean, and each step takes its own mixture of the rows (Luong, Pham & Manning 2015):
+
+    .. math::
+
+        a_t = \mathrm{softmax}_s(h_t^\top A z_s), \qquad
+        \tilde h_t = \tanh(C [\textstyle\sum_s a_{ts} z_s; h_t])
+
+    Parameters
+    ----------
+    vocabulary
+        Number V of symbols, those of padding and end included.
+    code
+        Number p of code units.
+    length
+        Most symbols that it writes, the end included.
+    embedding, hidden
+        As in :class:`Encoder`.
+    attention
+        Whether z is (B, S, p), one code for each position of the source.
+    forget
+        Probability that a symbol of the target is hidden in training, so that the code has to say
+        it (Bowman et al. 2016).
+    dropout
+        Probability that a number of an embedding, or of the state that the logits are made from,
+        is zero in training.
+
+    Examples
+    --------
+    >>> from aebook.recurrent import END, PADDING, Decoder
+    >>> decoder, z = Decoder(vocabulary=6, code=8, length=10), torch.rand(2, 8)
+    >>> target = torch.tensor([[2, 3, 4, END], [5, END, PADDING, PADDING]])
+    >>> decoder(z, target).shape, decoder(z).shape  # logits; symbols that it writes
+    (torch.Size([2, 4, 6]), torch.Size([2, 10]))
+    """
+
+    @checked
+    def __init__(
+        self,
+        vocabulary: int,
+        code: int,
+        length: int,
+        *,
+        embedding: int = 64,
+        hidden: int = 256,
+        attention: bool = False,
+        forget: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = {"vocabulary": vocabulary, "code": code, "length": length}
+        _check_sizes(**sizes, embedding=embedding, hidden=hidden)
+        number("forget", forget, least=0, most=1)
+        self.length, self.attention, self.forget = length, attention, forget
+        self.dropout = nn.Dropout(number("dropout", dropout, least=0, below=1))
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.from_code = _linear(code, hidden)
+        self.gru = nn.GRU(embedding + (0 if attention else code), hidden, batch_first=True)
+        if attention:
+            self.query = _linear(hidden, code, bias=False)
+            self.mix = _linear(code + hidden, hidden)
+        self.logits = _linear(hidden, vocabulary)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "vocabulary": self.embedding.num_embeddings,
+            "code": self.from_code.in_features,
+            "length": self.length,
+            "embedding": self.embedding.embedding_dim,
+            "hidden": self.gru.hidden_size,
+            "attention": self.attention,
+            "forget": self.forget,
+            "dropout": self.dropout.p,
+        }
+
+    @checked
+    def alignment(self, z: Tensor, target: Tensor) -> Tensor:
+        r"""Attention :math:`a_{ts}` of each symbol of a target to each position of the source.
+
+        Parameters
+        ----------
+        z
+            Codes, (B, S, p): the decoder has to have been built with attention.
+        target
+            Messages, int64 (B, T), such as those that it wrote.
+
+        Returns
+        -------
+        Tensor
+            (B, T, S), at least 0; the sum over s is 1.
+        """
+        if not self.attention:
+            raise ValueError("got a decoder without attention, expected one with it")
+        self._check_codes(z)
+        h, _ = self.gru(self.embedding(self._told(target)), self._start(z))
+        return self._attention(h, z)
 
     def _attention(self, h: Tensor, z: Tensor) -> Tensor:
         """Weights (B, T, S) of the positions of the source, for states (B, T, hidden)."""
@@ -342,13 +380,13 @@ class Decoder(nn.Module):
 
     def _read(self, told: Tensor, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, T, V) after each of the symbols (B, T), and the state after the last."""
-        given = self.embedding(told)
+        given = self.dropout(self.embedding(told))
         if not self.attention:
             given = torch.cat((given, z.unsqueeze(1).expand(-1, told.shape[1], -1)), -1)
         h, state = self.gru(given, state)
         if self.attention:
             h = self.mix(torch.cat((self._attention(h, z) @ z, h), -1)).tanh()
-        logits = self.logits(h)
+        logits = self.logits(self.dropout(h))
         # padding is no symbol: the probabilities of all messages sum to 1 without it
         logits[..., PADDING] = -math.inf
         return logits, state
@@ -385,14 +423,36 @@ def _check_sizes(**sizes: int) -> None:
         whole(name, size, least=3 if name == "vocabulary" else 1)
 
 
-def _check_messages(x: Tensor, vocabulary: int) -> Tensor:
-    """The lengths of messages (B, T), if that is what they are."""
-    symbols(x, vocabulary)
-    counted("symbols", x.numel())
+def lengths(x: Tensor, vocabulary: int) -> Tensor:
+    """The lengths (B,) of messages, on the CPU; what are none is refused.
+
+    Parameters
+    ----------
+    x
+        Messages, int64 (B, T): symbols, the end, then padding alone.
+    vocabulary
+        Number V of symbols.
+
+    Examples
+    --------
+    >>> from aebook.recurrent import lengths
+    >>> lengths(torch.tensor([[2, 3, 1], [1, 0, 0]]), vocabulary=4)
+    tensor([3, 1])
+    """
+    if not isinstance(x, Tensor) or x.dim() != 2 or x.dtype != torch.int64:
+        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"got {got}, expected messages as an int64 tensor of shape (B, T)")
+    if x.numel() == 0:
+        raise ValueError(f"got no symbol, expected (B, T) from 0 to {vocabulary - 1}")
     there = x != PADDING
-    if not there[:, 0].all() or (there[:, 1:] & ~there[:, :-1]).any():
+    size, begun = there.sum(1), there.long().cumprod(1).sum(1)
+    # read once: each read waits for a GPU
+    size, begun, least, most = torch.stack((size, begun, x.amin(1), x.amax(1))).cpu()
+    if int(least.min()) < 0 or int(most.max()) >= vocabulary:
+        raise ValueError(f"got symbols out of range, expected (B, T) from 0 to {vocabulary - 1}")
+    if not torch.equal(size, begun) or not begun.all():
         raise ValueError(
             f"got the padding {PADDING} before the end of a message, or a message of nothing "
             f"else; expected symbols, {END}, then only {PADDING}"
         )
-    return there.sum(1)
+    return size

@@ -73,10 +73,11 @@ EXEMPT = {
         r"|training\.(checkpoints|fingerprint)\.|applications\.anomaly\.posteriors\."
         r"|applications\.retrieval\.(scan|table)\.|estimators\.network\.|hashing\.check_"
         r"|storage\.architecture\.|datasets\.verified\.|core\.(check_term|Objective\.penalised)$"
+        r"|recurrent\.lengths$"
         r"|(networks\.Chain|boltzmann\.rbm\.RBM)\.check$"
     ),
     "takes no arguments": (
-        r".*\.(arguments|extra_repr|buckets)$|bottlenecks\.Gaussian$"
+        r".*\.(arguments|extra_repr|buckets)$|bottlenecks\.Gaussian$|recurrent\.Writer$"
         r"|bottlenecks\.Posterior\.(sample|kl)$|datasets\..*\.(hanzi|nouns|online_news|satellite)$"
     ),
     "a result, whose fields nobody gives": (
@@ -89,6 +90,7 @@ EXEMPT = {
         r"(bottlenecks|networks|sparse|distances|concrete|recurrent)\.[A-Z]\w+\."
         r"(forward|top|layers|right_inverse|posterior|log_ratio|probabilities)$|training\.schedules\."
         r"|core\.(averaged|check_objective)$|penalties\.(kl_to_prior|weight_decay)$|boltzmann\.units\.|sparse\.sparse_linear$"
+        r"|applications\.translation\.transformer\.[A-Z]\w+\.forward$"
         r"|applications\.compression\.(transform\.)?(rate$|[A-Z]\w+\."
         r"(forward|noisy|probability|bits|start)$)"
     ),
@@ -320,16 +322,29 @@ CASES = {
         shape=(1, 8, 8), channels=(2,), code=3, activation=nn.ReLU, output=None, posterior=False
     ),
     "recurrent.Encoder": lambda: dict(
-        vocabulary=6, code=3, embedding=4, hidden=4, bidirectional=True, attention=False
+        vocabulary=6,
+        code=3,
+        embedding=4,
+        hidden=4,
+        bidirectional=True,
+        attention=False,
+        dropout=0.1,
     ),
     "recurrent.Decoder": lambda: dict(
-        vocabulary=6, code=3, length=5, embedding=4, hidden=4, attention=False, forget=0.0
+        vocabulary=6,
+        code=3,
+        length=5,
+        embedding=4,
+        hidden=4,
+        attention=False,
+        forget=0.0,
+        dropout=0.1,
     ),
-    "recurrent.Decoder.sample": lambda: (
+    "recurrent.Writer.sample": lambda: (
         writer().decoder.sample,
         dict(z=torch.zeros(2, 4), temperature=1.0, generator=None),
     ),
-    "recurrent.Decoder.beam": lambda: (
+    "recurrent.Writer.beam": lambda: (
         writer().decoder.beam,
         dict(z=torch.zeros(2, 4), width=2, alpha=1.0),
     ),
@@ -968,6 +983,7 @@ CASES = {
         hidden=4,
         length=8,
         forget=0.0,
+        dropout=0.1,
     ),
     "applications.translation.model.Translator.objective": lambda: (
         translator().objective,
@@ -986,6 +1002,15 @@ CASES = {
     ),
     "applications.translation.hanzi.compose": lambda: dict(text="⿰木木", descriptions=None),
     "applications.translation.hanzi.decompose": lambda: dict(text="林", descriptions=None),
+    "applications.translation.hanzi.share_parts": lambda: dict(
+        layer=nn.Embedding(8, 2), vocabulary=translation.Vocabulary(["林 森 木 好"], 10)
+    ),
+    "applications.translation.transformer.Encoder": lambda: dict(
+        vocabulary=6, code=4, layers=1, heads=2, hidden=4, dropout=0.1
+    ),
+    "applications.translation.transformer.Decoder": lambda: dict(
+        vocabulary=6, code=4, length=5, layers=1, heads=2, hidden=4, dropout=0.1
+    ),
     "applications.words.taxonomy.common_ancestor": lambda: dict(
         first=(2,), second=(3,), parents=PARENTS
     ),
@@ -1119,7 +1144,7 @@ TAKEN = {
     # numbers that are 0 or more
     "0 2.5 huge": (
         "core.Objective.set_weight(value)",
-        "recurrent.Decoder.beam(alpha)",
+        "recurrent.Writer.beam(alpha)",
         "bottlenecks.Binary(sigma)",
         "corruptions.gaussian(sigma)",
         "variants.binary(sigma)",
@@ -1194,6 +1219,7 @@ TAKEN = {
         "applications.retrieval.faiss.FaissIndex(bits)",
         "applications.retrieval.hashers.rerank(k)",
         "applications.translation.model.Translator(length)",
+        "applications.translation.transformer.Decoder(length)",
         "applications.translation.model.Translator.batches(size)",
     ),
     # whole numbers from 0 up, without a largest
@@ -1228,6 +1254,8 @@ TAKEN = {
         "training.temperature.temperature_at(t)",
         "training.temperature.fit_until_converged(epochs)",
         "recurrent.Decoder(forget)",
+        "recurrent.Decoder(dropout)",
+        "recurrent.Encoder(dropout)",
         "sparse.UnitColumns(along)",
         "corruptions.masking(p)",
         "corruptions.salt_and_pepper(p)",
@@ -1246,6 +1274,9 @@ TAKEN = {
         "applications.retrieval.index.HammingIndex.bucket(address)",
         "applications.retrieval.hashers.itq(iterations)",
         "applications.translation.model.Translator(forget)",
+        "applications.translation.model.Translator(dropout)",
+        "applications.translation.transformer.Decoder(dropout)",
+        "applications.translation.transformer.Encoder(dropout)",
         "applications.translation.model.Translator.objective(hide)",
         "applications.words.vectors.word_autoencoder(hidden)",
     ),
@@ -1278,7 +1309,7 @@ TAKEN = {
         "training.temperature.annealing(end)",
         "training.temperature.temperature_at(start)",
         "training.temperature.temperature_at(end)",
-        "recurrent.Decoder.sample(temperature)",
+        "recurrent.Writer.sample(temperature)",
         "bottlenecks.TopK(alpha)",
         "concrete.ConcreteSelector(temperature)",
         "concrete.ConcreteSelector.set_temperature(value)",

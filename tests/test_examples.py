@@ -111,6 +111,7 @@ GIVEN = {
     },
     "aebook.applications.translation.lexicon": lambda _: pairs(),
     "aebook.applications.translation.model": lambda _: pairs(),
+    "aebook.applications.translation.transformer": lambda _: pairs(),
     "aebook.applications.words.vectors": lambda _: {"texts": aebook.datasets.glosses().texts},
     "aebook.concrete": lambda _: {"x": digits()},
     "aebook.datasets.folder.ImageFolder": folder,
@@ -141,10 +142,12 @@ NEEDS = {
     "aebook.applications.molecules.model.from_selfies": "selfies",
     "aebook.applications.molecules.model.to_selfies": "selfies",
     "aebook.applications.retrieval.faiss.FaissIndex": "faiss",
+    "aebook.applications.translation.hanzi.share_parts": "tokenizers",
     "aebook.applications.translation.model": "tokenizers",
     "aebook.applications.translation.model.Translator": "tokenizers",
     "aebook.applications.translation.model.Vocabulary": "tokenizers",
     "aebook.applications.translation.model.scores": "sacrebleu",
+    "aebook.applications.translation.transformer": "tokenizers",
     "aebook.storage.onnx.export": "onnxscript",
 }
 

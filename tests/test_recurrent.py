@@ -9,17 +9,23 @@ import torch
 from torch import nn
 
 import aebook
+from aebook.applications.translation import transformer
 from aebook.bottlenecks import Gaussian
 from aebook.distances import categorical
 from aebook.penalties import kl_to_prior
 from aebook.recurrent import END, PADDING, Decoder, Encoder
 
-V, P, LENGTH = 4, 3, 4
+V, P, LENGTH = 4, 4, 4
+#: With one code, with attention, and a network that is attention alone.
+WRITERS = [False, True, "transformer"]
 
 
 def decoder(attention=False, **options):
     torch.manual_seed(1)
-    made = Decoder(V, P, LENGTH, embedding=5, hidden=6, attention=attention, **options).double()
+    if attention == "transformer":
+        made = transformer.Decoder(V, P, LENGTH, heads=2, hidden=6, **options).double()
+    else:
+        made = Decoder(V, P, LENGTH, embedding=5, hidden=6, attention=attention, **options).double()
     for parameter in made.parameters():  # far from uniform, so that choices matter
         nn.init.normal_(parameter, std=0.8)
     return made.eval()
@@ -58,14 +64,14 @@ def log_p(made, z, messages):
     return -categorical(made(z, messages), messages, ignore=PADDING)
 
 
-@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("attention", WRITERS)
 def test_the_probabilities_of_all_messages_sum_to_one(attention):
     made = decoder(attention)
     for z in codes(attention).split(1):
         assert log_p(made, z, all_messages()).exp().sum().item() == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("attention", WRITERS)
 def test_teacher_forcing_is_one_step_after_another(attention):
     made, z = decoder(attention), codes(attention)
     target = torch.tensor([[2, 3, 1, 0], [3, 3, 3, 3], [1, 0, 0, 0]])
@@ -77,7 +83,7 @@ def test_teacher_forcing_is_one_step_after_another(attention):
         last = target[:, t]
 
 
-@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("attention", WRITERS)
 def test_nothing_later_is_told(attention):
     made, z = decoder(attention), codes(attention)[:1]
     a, b = made(z, torch.tensor([[2, 2, 3, 1]])), made(z, torch.tensor([[2, 3, 3, 3]]))
@@ -107,8 +113,9 @@ def test_with_attention_every_position_has_a_code_and_padding_has_none():
     torch.testing.assert_close(z[1:, :2], made.to_code(outputs))
 
 
-def test_attention_does_not_look_at_padding():
-    made, z = decoder(True), codes(True)
+@pytest.mark.parametrize("attention", WRITERS[1:])
+def test_attention_does_not_look_at_padding(attention):
+    made, z = decoder(attention), codes(True)
     target = torch.tensor([[2, 3, 1]])
     torch.testing.assert_close(made(z[:1, :2], target), made(z[:1], target))
     wider = torch.nn.functional.pad(z, (0, 0, 0, 2))
@@ -130,7 +137,7 @@ def test_the_alignment_is_what_the_logits_are_made_of():
         decoder().alignment(codes(False), target)
 
 
-@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("attention", WRITERS)
 def test_greedy_takes_the_likeliest_symbol_each_time(attention):
     made, z = decoder(attention), codes(attention)
     written = made(z)
@@ -144,7 +151,7 @@ def test_greedy_takes_the_likeliest_symbol_each_time(attention):
     torch.testing.assert_close(made.beam(z, width=1), written)
 
 
-@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("attention", WRITERS)
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 def test_a_beam_as_wide_as_the_language_finds_the_best(attention, alpha):
     made = decoder(attention)
@@ -273,7 +280,7 @@ def test_what_is_no_message_is_refused(x):
         decoder()(torch.zeros(1, P).double(), x)
 
 
-@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("attention", WRITERS)
 def test_codes_of_another_shape_are_refused(attention):
     made = decoder(attention)
     for z in (torch.zeros(2, P + 1), codes(not attention), torch.zeros(P)):

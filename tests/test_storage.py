@@ -22,6 +22,7 @@ from torch.nn.utils import parametrizations
 import aebook
 from aebook import variants
 from aebook.applications.compression import transform
+from aebook.applications.translation import transformer
 from aebook.storage import architecture
 from aebook.storage.architecture import KINDS
 
@@ -262,6 +263,8 @@ OURS = {
     "aebook.networks.Standardised": aebook.networks.Standardised(4),
     "aebook.recurrent.Encoder": aebook.recurrent.Encoder(7, 3, hidden=5, bidirectional=False),
     "aebook.recurrent.Decoder": aebook.recurrent.Decoder(7, 3, 9, attention=True, forget=0.1),
+    "aebook.applications.translation.transformer.Encoder": transformer.Encoder(7, 4, layers=1),
+    "aebook.applications.translation.transformer.Decoder": transformer.Decoder(7, 4, 9, heads=2),
     "aebook.applications.compression.transform.Analysis": transform.Analysis(0.2, 5, (9, 4)),
     "aebook.applications.compression.transform.Synthesis": transform.Synthesis(0.2, 5, (9, 4)),
     "aebook.applications.compression.transform.Quantiser": transform.Quantiser(4, "noise"),

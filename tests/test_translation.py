@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aebook
-from aebook.applications.translation import Translator, Vocabulary, scores
+from aebook.applications.translation import Translator, Vocabulary, scores, transformer
 from aebook.datasets import segments
 from aebook.recurrent import END, PADDING
 
@@ -160,10 +160,22 @@ def translator(**options) -> Translator:
 @pytest.mark.parametrize(("attention", "reverse"), [(False, True), (True, False)])
 def test_it_learns_what_it_is_shown(attention: bool, reverse: bool) -> None:
     t = translator(attention=attention, reverse=reverse, bidirectional=False)
+    assert learns(t)
+
+
+@pytest.mark.needs("tokenizers")
+def test_a_transformer_does_as_well() -> None:
+    source, target = Vocabulary(ENGLISH, 40), Vocabulary(FRENCH, 40)
+    torch.manual_seed(0)
+    encoder = transformer.Encoder(len(source), 16, hidden=32, dropout=0.0)
+    decoder = transformer.Decoder(len(target), 16, 12, hidden=32, dropout=0.0)
+    assert learns(Translator(source, target, aebook.Autoencoder(encoder, decoder)))
+
+
+def learns(t: Translator) -> bool:
     data = t.batches(ENGLISH, FRENCH, size=4)
     aebook.fit(t.objective(), data, epochs=80, lr=2e-2, progress=False)
-    assert t.translate(ENGLISH) == FRENCH
-    assert t.translate(ENGLISH, beam=3) == FRENCH
+    return t.translate(ENGLISH) == FRENCH == t.translate(ENGLISH, beam=3)
 
 
 @pytest.mark.needs("tokenizers")

@@ -1,6 +1,6 @@
-"""Translation: a network, word by word, and Chinese characters in parts."""
+"""Translation: networks, word by word, and Chinese characters in parts."""
 
-from aebook.applications.translation import hanzi
+from aebook.applications.translation import hanzi, transformer
 from aebook.applications.translation.lexicon import Lexicon, Memory, Recalled
 from aebook.applications.translation.model import Scores, Translator, Vocabulary, scores
 
@@ -13,4 +13,5 @@ __all__ = [
     "Vocabulary",
     "hanzi",
     "scores",
+    "transformer",
 ]

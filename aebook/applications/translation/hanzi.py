@@ -9,6 +9,8 @@ one way only, and as all descriptions are different, nothing is lost:
 '⿰女子⿱⿰木目心'
 >>> compose("⿰女子⿱⿰木目心")
 '好想'
+
+Or a network may know the character and its parts: :func:`share_parts`.
 """
 
 from __future__ import annotations
@@ -16,10 +18,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
 from aebook._internal.contract import checked
+from aebook.applications.translation.model import Vocabulary
 from aebook.datasets import hanzi
 
-__all__ = ["UNKNOWN", "compose", "decompose"]
+__all__ = ["UNKNOWN", "compose", "decompose", "share_parts"]
 
 #: The geta mark: printers of Chinese and Japanese put it where they lacked a character.
 UNKNOWN = "〓"
@@ -81,6 +88,74 @@ def compose(text: str, descriptions: Mapping[str, str] | None = None) -> str:
         composed.append(characters.get(found, whole))
         start = end
     return "".join(composed)
+
+
+@checked
+def share_parts(layer: nn.Embedding | nn.Linear, vocabulary: Vocabulary) -> None:
+    r"""Let symbols that have a part in common share in their rows of a table, in place.
+
+    .. math::
+
+        W_s = U_s + \frac1{|P_s|} \sum_{r \in P_s} V_r
+
+    What is trained is a row of its own for each symbol s, :math:`U_s`, and one for each part r,
+    :math:`V_r`, so that a network knows characters and parts (Han & Kuang 2018 set the two side by
+    side where we add). :math:`P_s` are the parts of all characters of the symbol, compositions left
+    out. After training ``torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")``
+    leaves W, and the layer is what it was before.
+
+    Parameters
+    ----------
+    layer
+        Embeddings, or the linear map to logits, with a row a symbol.
+    vocabulary
+        The symbols.
+
+    Examples
+    --------
+    >>> from aebook.applications.translation import Vocabulary, hanzi
+    >>> vocabulary = Vocabulary(["林 森 木 好"], size=10)
+    >>> embedding = torch.nn.Embedding(len(vocabulary), 4)
+    >>> hanzi.share_parts(embedding, vocabulary)
+    >>> [tuple(p.shape) for p in embedding.parameters()]  # of symbols; of 木, 女 and 子
+    [(10, 4), (3, 4)]
+    """
+    rows, size = layer.weight.shape[0], len(vocabulary)
+    if rows != size:
+        raise ValueError(f"got a table of {rows} rows, expected one a symbol, {size}")
+    descriptions = _shipped()[0]
+    texts = vocabulary.decode(torch.arange(size).unsqueeze(1))
+    found = [
+        {sign for c in text if c in descriptions for sign in descriptions[c]} - _PARTS.keys()
+        for text in texts
+    ]
+    known = sorted(set().union(*found))
+    if not known:
+        raise ValueError("got a vocabulary without a Chinese character, expected one or more")
+    shares = torch.zeros(size, len(known))
+    for row, parts in zip(shares, found, strict=True):
+        row[[known.index(part) for part in parts]] = 1 / max(len(parts), 1)
+    parametrize.register_parametrization(layer, "weight", _Shared(shares.to(layer.weight)))
+
+
+class _Shared(nn.Module):
+    """The map U ↦ U + S V, with the shares S of parts in symbols."""
+
+    shares: Tensor
+
+    def __init__(self, shares: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("shares", shares)
+        self.parts = nn.Parameter(shares.new_empty(0))
+
+    def forward(self, own: Tensor) -> Tensor:
+        return own + self.shares @ self.parts
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """Rows of parts are drawn to be as large as those of symbols; at first they add to them."""
+        drawn = torch.randn(self.shares.shape[1], weight.shape[1]).to(weight)
+        self.parts = nn.Parameter(drawn * weight.detach().std())
+        return weight
 
 
 def _end(text: str, start: int) -> int:

@@ -135,14 +135,16 @@ class Translator:
     source, target
         The vocabularies of the two.
     model
-        What has been trained; the default is a new model of the sizes below.
+        What has been trained, or is to be: recurrent, or of
+        :mod:`aebook.applications.translation.transformer`. The default is a new recurrent one of
+        the sizes below.
     reverse
         Whether it reads the source backwards (Sutskever, Vinyals & Le 2014).
     attention
         Whether the decoder sees a code of each position; without it, one code of the whole text.
     bidirectional
         Whether the encoder reads from both ends.
-    code, embedding, hidden, length, forget
+    code, embedding, hidden, length, forget, dropout
         As in :class:`aebook.recurrent.Encoder` and :class:`aebook.recurrent.Decoder`.
 
     Attributes
@@ -175,10 +177,12 @@ class Translator:
         hidden: int = 128,
         length: int = 64,
         forget: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         self.source, self.target, self.reverse = source, target, reverse
         if model is None:
-            sizes = {"embedding": embedding, "hidden": hidden, "attention": attention}
+            sizes = {"embedding": embedding, "hidden": hidden, "dropout": dropout}
+            sizes["attention"] = attention
             model = Autoencoder(
                 Encoder(len(source), code, bidirectional=bidirectional, **sizes),
                 Decoder(len(target), code, length, forget=forget, **sizes),
