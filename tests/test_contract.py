@@ -40,7 +40,11 @@ from aebook.boltzmann import RBM
 from aebook.theory import linear, score
 
 # a selector of two epochs says that it is not sure
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*quantiz.*"),
+]
 
 # every public function, class and method once, by the module that it is written in
 MODULES = [
