@@ -180,8 +180,8 @@ def test_cells_that_show_what_was_trained_say_so(notebook) -> None:
     assert not silent, f"run `make refresh` on this chapter, or tag these cells {TAG!r}: {silent}"
 
 
-# Cells tagged by hand. Reading does not see what another process or a loop of the chapter trains, what
-# its functions fill, and noise that is drawn for something exact.
+# Cells tagged by hand. Reading does not see what another process or a loop of the chapter trains,
+# what its functions fill, and noise that is drawn for something exact.
 BY_HAND = {
     "applications/anomaly-likelihood": 1,
     "applications/documents": 2,
