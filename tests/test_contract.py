@@ -444,6 +444,9 @@ CASES = {
     "metrics.precision_at_k": lambda: dict(relevant=codes() > 127, k=1, distances=codes()),
     "metrics.precision_recall": lambda: dict(distances=codes(), relevant=codes() > 127),
     "metrics.psnr": lambda: dict(restored=photograph(), image=photograph()),
+    "metrics.ms_ssim": lambda: dict(
+        restored=np.tile(photograph(), (8, 8)), image=np.tile(photograph(), (8, 8))
+    ),
     "plots.codes": lambda: dict(
         z=data()[:, :2], labels=np.arange(8) % 2, names=["a", "b"], ax=None
     ),

@@ -14,6 +14,7 @@ from aebook.metrics import (
     fvu,
     l0,
     mean_average_precision,
+    ms_ssim,
     precision_at_k,
     precision_recall,
     psnr,
@@ -349,3 +350,43 @@ def test_between_ranks_the_share_of_exponential_scores_is_the_one_promised(n, c)
 def test_weights_of_scores_that_make_no_sense(weight):
     with pytest.raises(ValueError, match=r"got sample_weight .* for 3 samples, expected"):
         threshold([1.0, 2, 3], contamination=0.1, sample_weight=weight)
+
+
+# Structural similarity at five scales --------------------------------------------------------
+
+
+def two_pictures():
+    """Waves in three colours, and the same with noise."""
+    y, x = np.mgrid[:192, :256] / 32
+    waves = np.stack([np.sin(x * k + y) + np.cos(y * k - x) for k in (1, 2, 3)], -1)
+    image = ((waves / 4 + 0.5) * 255).round().astype(np.uint8)
+    noise = 20 * np.random.default_rng(0).standard_normal(image.shape)
+    return image, (image + noise).clip(0, 255).round().astype(np.uint8)
+
+
+def test_ms_ssim_is_that_of_another_implementation():
+    image, noisy = two_pictures()
+    # pytorch-msssim 1.0.0, ms_ssim(..., data_range=255)
+    assert ms_ssim(noisy, image) == pytest.approx(0.8720764, abs=1e-6)
+    assert ms_ssim(noisy / 255, image / 255) == pytest.approx(0.8720764, abs=1e-6)
+
+
+def test_ms_ssim_is_the_product_of_those_of_scikit_image():
+    structural = pytest.importorskip("skimage.metrics").structural_similarity
+    image, noisy = (each[:, :, 0] / 255 for each in two_pictures())
+    options = dict(data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    expected, a, b = 1.0, noisy, image
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        # with a huge K1 its brightness is 1, and contrast and structure are left
+        value = structural(a, b, K1=0.01 if scale == 4 else 1e6, **options)
+        expected *= value**weight
+        a, b = (x.reshape(len(x) // 2, 2, -1, 2).mean((1, 3)) for x in (a, b))
+    assert ms_ssim(noisy, image) == pytest.approx(expected, abs=1e-5)
+
+
+def test_ms_ssim_needs_room_and_is_one_for_a_copy():
+    image, noisy = two_pictures()
+    assert ms_ssim(image, image) == pytest.approx(1, abs=1e-6)
+    assert ms_ssim(noisy, image) == ms_ssim(image, noisy)
+    with pytest.raises(ValueError, match=r"shape \(175, 256, 3\), expected sides of 176"):
+        ms_ssim(noisy[:175], image[:175])
