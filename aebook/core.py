@@ -248,15 +248,19 @@ class Objective(nn.Module):
         tensors(corrupted=corrupted, target=target)
         activations = layers(model.encoder, corrupted)
         code = model.bottleneck(activations[-1])
-        # a decoder that writes one symbol after another is told those before: D(z, x_<t)
-        told = (target,) if getattr(model.decoder, "autoregressive", False) else ()
-        reconstruction = model.decoder(code, *told)
-        tensors(**{"what the decoder gave": reconstruction})
-
-        distance = self.distance(reconstruction, target)
-        check_term("distance", distance, ((len(x),),))
+        reconstruction, distance = self.decoded(code, target)
         seen = Pass(model, x, corrupted, activations, code, reconstruction)
         return {"distance": distance, **self.penalised(seen)}
+
+    def decoded(self, code: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The reconstruction D(z), and its distance d from the target, (B,)."""
+        # a decoder that writes one symbol after another is told those before: D(z, x_<t)
+        told = (target,) if getattr(self.model.decoder, "autoregressive", False) else ()
+        reconstruction = self.model.decoder(code, *told)
+        tensors(**{"what the decoder gave": reconstruction})
+        distance = self.distance(reconstruction, target)
+        check_term("distance", distance, ((len(target),),))
+        return reconstruction, distance
 
     def penalised(self, seen: Pass, without: str | None = None) -> dict[str, Tensor]:
         r"""The terms :math:`λ_i Ω_i` of a pass by name, each (B,) or a scalar.
@@ -344,6 +348,11 @@ def check_term(name: str, term: Any, shapes: tuple[tuple[int, ...], ...]) -> Non
         Those that it may have.
     """
     tensors(**{f"the term {name!r}": term})
+    if not term.is_floating_point():
+        raise ValueError(
+            f"got a loss whose term {name!r} is of {term.dtype}, expected floating point, which has "
+            "a mean and a gradient"
+        )
     if term.shape not in shapes:
         raise ValueError(
             f"got a loss whose term {name!r} has shape {tuple(term.shape)}, expected one value a "

@@ -34,7 +34,7 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "Encoder",
     "PADDING",
     "Writer",
-    "lengths",
+    "message_lengths",
 ]
 
 #: The symbol after the last of a message; also what stands before the first.
@@ -112,7 +112,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes (B, p) of messages (B, T); with attention (B, T, p), zero after the end."""
-        size = lengths(x, self.embedding.num_embeddings)
+        size = message_lengths(x, self.embedding.num_embeddings)
         given = self.dropout(self.embedding(x))
         packed = pack_padded_sequence(given, size, batch_first=True, enforce_sorted=False)
         outputs, state = self.gru(packed)
@@ -261,7 +261,7 @@ class Writer(nn.Module):
 
     def _told(self, target: Tensor) -> Tensor:
         """What stands before each symbol of a target."""
-        lengths(target, self.embedding.num_embeddings)
+        message_lengths(target, self.embedding.num_embeddings)
         return nn.functional.pad(target[:, :-1], (1, 0), value=PADDING)
 
     def _start(self, z: Tensor) -> Tensor:
@@ -423,7 +423,7 @@ def _check_sizes(**sizes: int) -> None:
         whole(name, size, least=3 if name == "vocabulary" else 1)
 
 
-def lengths(x: Tensor, vocabulary: int) -> Tensor:
+def message_lengths(x: Tensor, vocabulary: int) -> Tensor:
     """The lengths (B,) of messages, on the CPU; what are none is refused.
 
     Parameters
@@ -435,8 +435,8 @@ def lengths(x: Tensor, vocabulary: int) -> Tensor:
 
     Examples
     --------
-    >>> from aebook.recurrent import lengths
-    >>> lengths(torch.tensor([[2, 3, 1], [1, 0, 0]]), vocabulary=4)
+    >>> from aebook.recurrent import message_lengths
+    >>> message_lengths(torch.tensor([[2, 3, 1], [1, 0, 0]]), vocabulary=4)
     tensor([3, 1])
     """
     if not isinstance(x, Tensor) or x.dim() != 2 or x.dtype != torch.int64:

@@ -77,7 +77,7 @@ EXEMPT = {
         r"|training\.(checkpoints|fingerprint)\.|applications\.anomaly\.posteriors\."
         r"|applications\.retrieval\.(scan|table)\.|estimators\.network\.|hashing\.check_"
         r"|storage\.architecture\.|datasets\.verified\.|core\.(check_term|Objective\.penalised)$"
-        r"|recurrent\.lengths$"
+        r"|recurrent\.message_lengths$"
         r"|(networks\.Chain|boltzmann\.rbm\.RBM)\.check$"
     ),
     "takes no arguments": (

@@ -331,3 +331,10 @@ def test_a_term_that_is_neither_one_value_a_sample_nor_a_scalar_is_refused():
     objective = aebook.Objective(model, penalties={"wide": (1.0, lambda seen: seen.code)})
     with pytest.raises(ValueError, match=r"'wide' has shape \(4, 2\), expected one value a sample"):
         objective(torch.rand(4, 5))
+
+
+@pytest.mark.parametrize("distance", [lambda a, b: (a > b).any(1), lambda a, b: (a > b).sum(1)])
+def test_a_term_that_has_no_mean_is_refused(distance):
+    objective = aebook.Objective(aebook.Autoencoder(nn.Identity(), nn.Identity()), None, distance)
+    with pytest.raises(ValueError, match=r"'distance' is of torch\.\w+, expected floating point"):
+        objective(torch.rand(4, 3))

@@ -13,6 +13,8 @@ FILES = {
 }
 #: Names that rooms have in common, and why they may.
 SHARED = {
+    "Decoder": "of a text, recurrent or by attention: translation.transformer.Decoder",
+    "Encoder": "of a text, recurrent or by attention: translation.transformer.Encoder",
     "Gaussian": "b's posterior, and d's likelihood: one distribution at either end",
     "SHIPPED": "what ships, and its SHA-256: of data sets, and of models",
     "contractive": "Ω, and the variant that it makes",

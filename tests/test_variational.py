@@ -6,9 +6,10 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import aebook
-from aebook import distances
+from aebook import distances, variants
 from aebook.bottlenecks import Gaussian, Posterior
 from aebook.penalties import activity, kl_to_prior
+from aebook.theory import code_length, likelihood
 from aebook.theory.likelihood import (
     ImportanceWeighted,
     active_units,
@@ -485,3 +486,28 @@ def test_a_divergence_without_a_posterior_is_refused():
     odd = aebook.Autoencoder(aebook.networks.mlp((8, 3)), aebook.networks.mlp((2, 8)), Gaussian())
     with pytest.raises(ValueError, match="expected an even count"):
         odd.encode(BINARY)
+
+
+class Told(nn.Linear):
+    """A decoder that would write one symbol after another, and notes what it is told."""
+
+    autoregressive = True
+
+    def forward(self, z, told=None):
+        self.told = told
+        return super().forward(z).sigmoid()
+
+
+@pytest.mark.parametrize("of", ["loss", "weighted", "elbo", "weighted bound", "lengths"])
+def test_a_decoder_that_is_told_the_target_is_told_it_everywhere(of):
+    decoder = Told(2, 6)
+    objective = variants.variational((nn.Linear(6, 4), decoder))
+    x = torch.rand(5, 6).round()
+    {
+        "loss": lambda: objective(x),
+        "weighted": lambda: likelihood.ImportanceWeighted(objective, samples=3)(x),
+        "elbo": lambda: likelihood.elbo(objective, x, samples=3),
+        "weighted bound": lambda: likelihood.importance_weighted_bound(objective, x, samples=3),
+        "lengths": lambda: code_length.lengths(objective, x),
+    }[of]()
+    assert torch.equal(decoder.told.view(-1, 5, 6)[0], x)

@@ -168,8 +168,8 @@ def lengths(
         for *part, piece in zip(*(each.split(chunk) for each in (*posterior, x)), strict=True):
             q = bin_probabilities(Posterior(*part), bits)
             k = q.argmax(-1) if best else q.flatten(0, 1).multinomial(1).view(q.shape[:2])
-            reconstruction = objective.model.decoder(centres[k].to(part[0].dtype))
-            message.append(objective.distance(reconstruction, piece).double())
+            _, distance = objective.decoded(centres[k].to(part[0].dtype), piece)
+            message.append(distance.double())
             back.append(-q.gather(-1, k.unsqueeze(-1)).log().flatten(1).sum(1))
     nats = torch.cat(message), torch.cat(back)
     return Lengths(torch.full_like(nats[1], p * bits), *(each / math.log(2) for each in nats))

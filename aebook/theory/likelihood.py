@@ -20,7 +20,7 @@ from aebook._internal.checks import array, counted, number, tensors, whole
 from aebook._internal.contract import checked, taken
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, check_term, layers
+from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers
 from aebook.data import Data, Form, gathered, like
 from aebook.distances import bernoulli, squared_error
 from aebook.inference import evaluating
@@ -408,10 +408,8 @@ def _as_given(x: Data, values: Tensor) -> Any:
 
 def _decoded(objective: Objective, z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Reconstructions (K·B, ...) and distances (K, B) of codes (K, B, ...)."""
-    reconstruction = objective.model.decoder(z.flatten(0, 1))
     repeated = target.expand(len(z), *target.shape).flatten(0, 1)
-    distance = objective.distance(reconstruction, repeated)
-    check_term("distance", distance, ((len(repeated),),))
+    reconstruction, distance = objective.decoded(z.flatten(0, 1), repeated)
     return reconstruction, distance.view(z.shape[:2])
 
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import number, whole
 from aebook._internal.contract import checked
-from aebook.recurrent import PADDING, Writer, lengths
+from aebook.recurrent import PADDING, Writer, message_lengths
 
 __all__ = ["Decoder", "Encoder"]
 
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes (B, T, p) of messages (B, T), zero after the end."""
-        lengths(x, self.embedding.num_embeddings)
+        message_lengths(x, self.embedding.num_embeddings)
         h = self.dropout(_placed(self.embedding(x)))
         there = (x != PADDING).unsqueeze(-1)
         return self.stack(h, src_key_padding_mask=x == PADDING).masked_fill(~there, 0)
