@@ -350,8 +350,8 @@ def check_term(name: str, term: Any, shapes: tuple[tuple[int, ...], ...]) -> Non
     tensors(**{f"the term {name!r}": term})
     if not term.is_floating_point():
         raise ValueError(
-            f"got a loss whose term {name!r} is of {term.dtype}, expected floating point, which has "
-            "a mean and a gradient"
+            f"got a loss whose term {name!r} is of {term.dtype}, expected floating point, "
+            "which has a mean and a gradient"
         )
     if term.shape not in shapes:
         raise ValueError(
