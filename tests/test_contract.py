@@ -76,12 +76,13 @@ EXEMPT = {
         r"_internal\.|processes\.|data\.|inference\.(in_pieces|evaluating)$|training\.reach\.|core\.check_weighable$|training\.history\.Mean"
         r"|training\.(checkpoints|fingerprint)\.|applications\.anomaly\.posteriors\."
         r"|applications\.retrieval\.(scan|table)\.|estimators\.network\.|hashing\.check_"
-        r"|storage\.architecture\.|datasets\.verified\.|core\.(check_term|Objective\.penalised)$"
+        r"|storage\.architecture\.|datasets\.verified\.|core\.(check_term|trainable|Objective\.(penalised|decoded))$"
+        r"|training\.(captured|optimisers|progress)\."
         r"|recurrent\.message_lengths$"
         r"|(networks\.Chain|boltzmann\.rbm\.RBM)\.check$"
     ),
     "takes no arguments": (
-        r".*\.(arguments|extra_repr|buckets)$|bottlenecks\.Gaussian$|recurrent\.Writer$"
+        r".*\.(arguments|extra_repr|buckets)$|bottlenecks\.TopK\.now$|bottlenecks\.Gaussian$|recurrent\.Writer$"
         r"|bottlenecks\.Posterior\.(sample|kl)$|datasets\..*\.(hanzi|nouns|online_news|satellite)$"
     ),
     "a result, whose fields nobody gives": (
