@@ -194,8 +194,10 @@ def _sizes(
     vocabulary: int, code: int, layers: int, heads: int, hidden: int, dropout: float
 ) -> dict[str, Any]:
     whole("vocabulary", vocabulary, least=3)
-    for name, size in {"code": code, "layers": layers, "heads": heads, "hidden": hidden}.items():
+    for name, size in {"code": code, "heads": heads, "hidden": hidden}.items():
         whole(name, size)
+    # they are made one after another, and memory would run out late
+    whole("layers", layers, most=1000)
     number("dropout", dropout, least=0, below=1)
     if code % heads or code % 2:
         raise ValueError(
