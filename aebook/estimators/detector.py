@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from sklearn.base import OutlierMixin, clone
+from sklearn.base import OutlierMixin
 from sklearn.model_selection import KFold
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
@@ -248,7 +248,8 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         for seen, unseen in parts:
             network = self
             if not alone:
-                network = cast(AutoencoderDetector, clone(self))
+                # as clone makes it, which would copy what is no parameter before that is refused
+                network = type(self)(**self.get_params(deep=False))
                 # trained as on all of them
                 network.set_params(
                     random_state=self._seed(), early_stopping=self._stops(n)
