@@ -665,6 +665,46 @@ def test_pieces_are_bounded_and_results_leave_the_device_one_by_one():
     np.testing.assert_allclose(found, aebook.encode(model, GREY), rtol=1e-6)
 
 
+class Giving(nn.Module):
+    """Gives what a function makes of the messages, whatever its one weight."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.weight = function, nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.function(x)
+
+
+POOR = {
+    "NaN": (lambda x: x / 0 * 0, "is NaN or infinite, though its weights"),
+    "infinite in one": (lambda x: x.where(x != x[0, 0], torch.inf), "is NaN or infinite, though"),
+    "one number": (lambda x: x.sum(), r"of shape \(\) for "),
+    "one message": (lambda x: x[:1], r"of shape \(1, 6\) for "),
+    "transposed": (lambda x: x.T, r"of shape \(6, 30\) for 30 messages"),
+    "no tensor": (lambda x: (x, x), "what the (en|de)coder gave"),
+}
+
+
+@pytest.mark.parametrize("poor", POOR)
+def test_results_are_finite_and_one_a_message(poor):
+    part, message = POOR[poor]
+    x, rest = torch.tensor(GREY), nn.Identity()
+    behind, before = (aebook.Autoencoder(*p) for p in ((rest, Giving(part)), (Giving(part), rest)))
+    for function, model in ((aebook.encode, before), (aebook.decode, behind)):
+        with pytest.raises(ValueError, match=message):
+            function(model, x)
+    with pytest.raises(ValueError, match=message):
+        aebook.reconstruct(behind, x)
+
+
+def test_weights_that_are_not_finite_are_the_cause_where_they_are():
+    model = aebook.Autoencoder(nn.Linear(M, 2), nn.Linear(2, M))
+    model.encoder.weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="weights that are NaN"):
+        aebook.encode(model, torch.tensor(GREY))
+
+
 def test_only_a_model_is_encoded_with():
     for call in (aebook.encode, aebook.decode, aebook.reconstruct):
         with pytest.raises(ValueError, match=r"got model=Objective.*objective\.model"):
