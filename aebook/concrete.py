@@ -21,6 +21,7 @@ The temperature is a buffer that the training loop sets, never ``forward``:
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -62,6 +63,7 @@ def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Tensor:
     if not logits.is_floating_point():
         raise ValueError(f"got logits of type {logits.dtype}, expected floating point")
     # a GPU would wait for its value to be read
+    given = math.nan
     if not torch.compiler.is_compiling() and not getattr(temperature, "is_cuda", False):
         given = temperature.item() if isinstance(temperature, Tensor) else temperature
         number("temperature", given)
@@ -69,7 +71,13 @@ def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Tensor:
     eps = torch.finfo(logits.dtype).eps
     uniform = torch.rand_like(logits).clamp(eps, 1 - eps)
     gumbel = -(-uniform.log()).log()
-    return ((logits + gumbel) / temperature).softmax(-1)
+    drawn = ((logits + gumbel) / temperature).softmax(-1)
+    if not (torch.compiler.is_compiling() or drawn.is_cuda) and drawn.isnan().any():
+        raise ValueError(
+            f"got logits from {logits.min():.4g} to {logits.max():.4g} at temperature={given:.4g}, "
+            "whose quotients overflow, expected finite ones and a temperature that is not as small"
+        )
+    return drawn
 
 
 class ConcreteSelector(nn.Module):

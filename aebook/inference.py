@@ -58,7 +58,8 @@ def encode(model: Autoencoder, data: Data, *, chunk: int = 2048) -> Any:
     Raises
     ------
     ValueError
-        If the data are not as described, or the model has weights that are not finite.
+        If the data are not as described, the model has weights that are not finite, or what it
+        makes of finite data is not, or is not one code a message.
 
     Examples
     --------
@@ -160,7 +161,7 @@ def in_pieces(
     Raises
     ------
     ValueError
-        If the network has weights that are not finite.
+        If the network has weights that are not finite, or results are not or are not one a message.
 
     Examples
     --------
@@ -178,13 +179,20 @@ def in_pieces(
     reading: Any = {"shuffle": False, "ordered": True, "resident": False}
     with explained(), evaluating(network), torch.no_grad():
         pieces = batched(data, None, default=chunk, **reading, **form._asdict())
-        return torch.cat(
+        results = torch.cat(
             [
                 # what is done does not wait on the device for what is to come
-                function(*_arguments(piece, targets)).to(home)
+                _each(function(*_arguments(piece, targets)), len(piece[0])).to(home)
                 for piece in pieces
             ]
         )
+    if not all(part.isfinite().all() for part in results.split(chunk)):
+        raise ValueError(
+            "what the model makes of these data is NaN or infinite, though its weights and data "
+            "are finite, expected finite results: scale the data as those of training, or look for "
+            "a layer that divides, takes a logarithm or grows without bound"
+        )
+    return results
 
 
 @contextlib.contextmanager
@@ -218,6 +226,17 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def _arguments(piece: Any, targets: bool) -> tuple[Tensor, ...]:
     x, target = piece
     return (x, x if target is None else target) if targets else (x,)
+
+
+def _each(result: Any, count: int) -> Tensor:
+    """Results that are one a message."""
+    result = taken("what the model gave", result, Tensor)
+    if not result.ndim or len(result) != count:
+        raise ValueError(
+            f"got results of shape {tuple(result.shape)} for {count} messages, expected one entry "
+            f"a message, ({count}, ...): the model mixes or leaves out messages"
+        )
+    return result
 
 
 def _checked(model: Any) -> Autoencoder:

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import types
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    Sampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 import aebook
 from aebook.training.checkpoints import _SCHEMA, _apart, _together, read, write
@@ -424,6 +432,17 @@ def with_k(k):
     return objective
 
 
+class Blocks(Sampler):
+    def __init__(self, size):
+        self.size = size
+
+    def __iter__(self):
+        return iter(torch.arange(N).split(self.size))
+
+    def __len__(self):
+        return -(-N // self.size)
+
+
 class Scaled(Dataset):
     def __init__(self, factor, files=()):
         self.factor, self.files = factor, files
@@ -577,6 +596,26 @@ OTHERS = {
         {"data": DataLoader(TensorDataset(X), 7, collate_fn=ten_times)},
         "data.collate_fn .* ≠ .*ten_times",
     ),
+    "what its sampler draws from": (
+        {"data": DataLoader(TensorDataset(X), 7, sampler=SubsetRandomSampler(range(20)))},
+        {"data": DataLoader(TensorDataset(X), 7, sampler=SubsetRandomSampler(range(20, 40)))},
+        "data.sampler.indices range.0, 20. ≠ range.20, 40",
+    ),
+    "how its sampler weighs": (
+        {"data": DataLoader(TensorDataset(X), 7, sampler=WeightedRandomSampler([1.0] * N, N))},
+        {"data": DataLoader(TensorDataset(X), 7, sampler=WeightedRandomSampler(range(N), N))},
+        "data.sampler.weights Tensor .* ≠ Tensor",
+    ),
+    "its sampler of batches": (
+        {"data": DataLoader(TensorDataset(X), batch_sampler=Blocks(10))},
+        {"data": DataLoader(TensorDataset(X), batch_sampler=Blocks(25))},
+        "data.batch_sampler.size 10 ≠ 25",
+    ),
+    "a list of samples": (
+        {"data": DataLoader(TensorDataset(X), 7, sampler=[1, 2, 3])},
+        {"data": DataLoader(TensorDataset(X), 7, sampler=[1, 2, 4])},
+        "data.sampler.2 3 ≠ 4",
+    ),
     "its last batch": (
         {"data": DataLoader(TensorDataset(X), 7)},
         {"data": DataLoader(TensorDataset(X), 7, drop_last=True)},
@@ -644,6 +683,111 @@ def test_another_run_is_refused_by_naming_what_differs(tmp_path, other):
     assert len(fit()) == 2
 
 
+STRENGTH = 1.0
+LAYERS = types.ModuleType("layers")
+LAYERS.settings = types.ModuleType("settings")
+LAYERS.settings.strength, LAYERS.settings.again = 1.0, LAYERS
+LAYERS.unused = 0.0
+
+
+class Reading:
+    def __call__(self, x):
+        return x * STRENGTH
+
+
+class ReadingModule(nn.Module):
+    def forward(self, x):
+        return x * STRENGTH
+
+
+class Attribute:
+    factor = 1.0
+
+    def __call__(self, x):
+        return x * self.factor
+
+
+class AttributeModule(nn.Module):
+    factor = 1.0
+
+    def forward(self, x):
+        return x * self.factor
+
+
+class Decorated:
+    @staticmethod
+    def static():
+        return 1.0
+
+    @classmethod
+    def of_class(cls):
+        return 1.0
+
+    @property
+    def read(self):
+        return 1.0
+
+    @functools.cached_property
+    def kept(self):
+        return 1.0
+
+    @functools.lru_cache  # noqa: B019
+    def remembered(self):
+        return 1.0
+
+
+def two(self=None):
+    return 2.0
+
+
+def through_module(x):
+    return x * LAYERS.settings.strength * LAYERS.settings.again.settings.strength
+
+
+MOVED = {
+    "a global of an object": (Reading, (None, "STRENGTH", 2.0)),
+    "a global of a module": (ReadingModule, (None, "STRENGTH", 2.0)),
+    "a class's attribute": (Attribute, (Attribute, "factor", 2.0)),
+    "a module's class's attribute": (AttributeModule, (AttributeModule, "factor", 2.0)),
+    "a static method": (Decorated, (Decorated, "static", staticmethod(two))),
+    "a class method": (Decorated, (Decorated, "of_class", classmethod(two))),
+    "a property": (Decorated, (Decorated, "read", property(two))),
+    "a property that is kept": (Decorated, (Decorated, "kept", functools.cached_property(two))),
+    "results that are kept": (Decorated, (Decorated, "remembered", functools.lru_cache(two))),
+    "a module's global": (lambda: through_module, (LAYERS.settings, "strength", 2.0)),
+}
+
+
+@pytest.mark.parametrize("moved", MOVED)
+def test_what_code_reads_is_known(monkeypatch, moved):
+    made, (where, name, value) = MOVED[moved]
+    before = fingerprint(thing=made())
+    assert fingerprint(thing=made()) == before
+    monkeypatch.setattr(sys.modules[__name__] if where is None else where, name, value)
+    assert fingerprint(thing=made()) != before
+
+
+def test_what_no_code_reads_says_nothing(monkeypatch):
+    before = fingerprint(thing=through_module)
+    monkeypatch.setattr(LAYERS, "unused", 1.0)
+    assert fingerprint(thing=through_module) == before
+    # an object's own stands before its class's
+    thing = Attribute()
+    thing.factor = 3.0
+    assert fingerprint(thing=thing)["thing.factor"] == 3.0
+
+
+@pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward_pre", "full_backward"])
+def test_hooks_are_known(kind):
+    def hooked(factor):
+        layer = nn.Linear(2, 2)
+        getattr(layer, f"register_{kind}_hook")(lambda *seen: seen[-1][0] * factor)
+        return fingerprint(layer=layer)
+
+    assert hooked(1.0) == hooked(1.0)
+    assert hooked(1.0) != hooked(2.0)
+
+
 def test_fewer_epochs_than_there_are_are_refused(x, tmp_path):
     options = {"schedule": constant, "checkpoint": tmp_path / "run.pt"}
     aebook.fit(make(), x, epochs=3, **options)
@@ -677,6 +821,8 @@ def things():
         "closure": closing_over(closing_over(0.5)),
         "thing": Falling(0.2),
         "type": Falling,
+        "class": [Decorated(), AttributeModule(), Reading()],
+        "module": through_module,
         "array": np.arange(9),
         "built-in": [max, np.cos, torch.tanh, torch.Generator()],
     }

@@ -5,6 +5,7 @@ import sys
 import types
 import warnings
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas
@@ -12,6 +13,7 @@ import pytest
 import torch
 from scipy import sparse
 from torch import nn
+from torch.optim import SGD
 from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
@@ -38,6 +40,7 @@ from aebook.applications.anomaly import (
 from aebook.applications.popularity import stacked_features
 from aebook.applications.retrieval import SemanticHasher, itq, lsh, pca_sign
 from aebook.boltzmann import RBM, pretrain
+from aebook.concrete import relaxed_one_hot
 from aebook.data import batched
 from aebook.inference import evaluating, in_pieces
 from aebook.theory import dimension, likelihood, linear, score
@@ -665,6 +668,46 @@ def test_pieces_are_bounded_and_results_leave_the_device_one_by_one():
     np.testing.assert_allclose(found, aebook.encode(model, GREY), rtol=1e-6)
 
 
+class Giving(nn.Module):
+    """Gives what a function makes of the messages, whatever its one weight."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.weight = function, nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.function(x)
+
+
+POOR = {
+    "NaN": (lambda x: x / 0 * 0, "is NaN or infinite, though its weights"),
+    "infinite in one": (lambda x: x.where(x != x[0, 0], torch.inf), "is NaN or infinite, though"),
+    "one number": (lambda x: x.sum(), r"of shape \(\) for "),
+    "one message": (lambda x: x[:1], r"of shape \(1, 6\) for "),
+    "transposed": (lambda x: x.T, r"of shape \(6, 30\) for 30 messages"),
+    "no tensor": (lambda x: (x, x), "what the (en|de)coder gave"),
+}
+
+
+@pytest.mark.parametrize("poor", POOR)
+def test_results_are_finite_and_one_a_message(poor):
+    part, message = POOR[poor]
+    x, rest = torch.tensor(GREY), nn.Identity()
+    behind, before = (aebook.Autoencoder(*p) for p in ((rest, Giving(part)), (Giving(part), rest)))
+    for function, model in ((aebook.encode, before), (aebook.decode, behind)):
+        with pytest.raises(ValueError, match=message):
+            function(model, x)
+    with pytest.raises(ValueError, match=message):
+        aebook.reconstruct(behind, x)
+
+
+def test_weights_that_are_not_finite_are_the_cause_where_they_are():
+    model = aebook.Autoencoder(nn.Linear(M, 2), nn.Linear(2, M))
+    model.encoder.weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="weights that are NaN"):
+        aebook.encode(model, torch.tensor(GREY))
+
+
 def test_only_a_model_is_encoded_with():
     for call in (aebook.encode, aebook.decode, aebook.reconstruct):
         with pytest.raises(ValueError, match=r"got model=Objective.*objective\.model"):
@@ -1121,3 +1164,70 @@ def test_layerwise_takes_validation_and_weights():
     assert all(history.validation_loss for history in histories)
     codes = in_pieces(objective, X, 5, objective.model.encode)
     assert codes.shape == (N, 2)
+
+
+def small(*layers):
+    return aebook.Objective(aebook.Autoencoder(nn.Sequential(*layers), nn.Linear(2, M)))
+
+
+RAW = {
+    "rate": (
+        lambda x: aebook.fit(small(nn.Linear(M, 2)), x, epochs=1, lr=1e300, optimizer=SGD),
+        "lower lr",
+    ),
+    "schedule": (
+        lambda x: aebook.fit(
+            small(nn.Linear(M, 2)), x, epochs=1, schedule=lambda t: 1e300, optimizer=SGD
+        ),
+        "lower lr",
+    ),
+    "rate of a machine": (lambda x: RBM(M, 2).fit(x, epochs=1, lr=1e300), "lower lr"),
+    "seed": (lambda x: aebook.fit(small(nn.Linear(M, 2)), x, epochs=1, seed=2**70), "got seed="),
+    "unknown word": (
+        lambda x: aebook.encode(small(nn.Embedding(3, 2)).model, torch.full((2, 1), 7)),
+        "nn.Embedding",
+    ),
+    "one sample": (
+        lambda x: aebook.fit(small(nn.Linear(M, 2), nn.BatchNorm1d(2)), x[:1], epochs=1),
+        "two samples or more",
+    ),
+    "small temperature": (lambda x: relaxed_one_hot(x, 1e-40), "temperature"),
+    "infinite logits": (lambda x: relaxed_one_hot(x / 0, 1.0), "logits"),
+    "no order": (
+        lambda x: estimators.AutoencoderTransformer(2, hidden_layer_sizes={}).fit(x),
+        "hidden_layer_sizes",
+    ),
+}
+
+
+@pytest.mark.parametrize("raw", RAW)
+def test_what_pytorch_cannot_do_is_said_with_what_to_do(raw):
+    call, message = RAW[raw]
+    with pytest.raises(ValueError, match=message):
+        call(torch.tensor(BITS))
+
+
+NAMES = ["a\0b", "", "loop", "n" * 300, ".", "file/x"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_can_be_no_file_is_refused(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    objective = small(nn.Linear(M, 2))
+    for call in (
+        lambda: aebook.save(objective.model, name),
+        lambda: aebook.load(name),
+        lambda: aebook.fit(objective, GREY, epochs=1, checkpoint=name),
+    ):
+        with pytest.raises(ValueError, match=r"got (path|checkpoint)="):
+            call()
+
+
+@pytest.mark.parametrize("factor", [1e308, 1e-300])
+def test_a_factor_of_all_weights_does_nothing(factor):
+    make = partial(estimators.AutoencoderTransformer, 2, epochs=1, random_state=0)
+    weight = np.full(N, factor)
+    expected = make().fit(GREY).transform(GREY)
+    assert np.allclose(make().fit(GREY, sample_weight=weight).transform(GREY), expected, atol=1e-5)

@@ -224,3 +224,9 @@ def test_a_file_that_breaks_off_anywhere_or_claims_too_much_is_refused(tmp_path)
 def test_what_names_no_folder_is_refused(folder):
     with pytest.raises(ValueError, match=r"expected a folder that exists|expected text or a path"):
         ImageFolder(folder, 8)
+
+
+def test_an_image_has_a_number(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="got index='a'"):
+        ImageFolder(tmp_path, 4)["a"]

@@ -1101,3 +1101,59 @@ def test_digits_with_near_codes_are_alike():
 def test_hashers_that_make_no_sense(parameters, message):
     with pytest.raises(ValueError, match=message):
         SemanticHashTransformer(**parameters).fit(table())
+
+
+def held(estimator):
+    """What an estimator has learnt, and goes on from."""
+    learnt = {n: v for n, v in vars(estimator).items() if n != "lr"}
+    weights = {n: v.clone() for n, v in estimator.objective_.state_dict().items()}
+    range_seen = estimator.data_min_.tolist(), estimator.data_max_.tolist(), estimator._seen
+    stream = estimator._random_state.get_state()[1:3]
+    return (
+        {n: id(v) for n, v in learnt.items() if n != "_random_state"},
+        weights,
+        range_seen,
+        stream,
+    )
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+WAYS_TO_FAIL = {
+    "diverges": ({"lr": 1e37}, FloatingPointError, {}),
+    "interrupted": ({}, KeyboardInterrupt, {"fit": interrupt}),
+    "refused": ({"lr": -1}, ValueError, {}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_FAIL)
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        (AutoencoderTransformer, "fit"),
+        (AutoencoderTransformer, "partial_fit"),
+        (AutoencoderDetector, "fit"),
+        (AutoencoderDetector, "partial_fit"),
+        (SemanticHashTransformer, "fit"),
+        (ConcreteFeatureSelector, "fit"),
+    ],
+)
+def test_what_fails_leaves_the_estimator_as_it_was(monkeypatch, kind, method, way):
+    options, error, patches = WAYS_TO_FAIL[way]
+    x = np.random.default_rng(0).normal(size=(40, 4))
+    estimator = kind(2, epochs=2, batch_size=10, hidden_layer_sizes=(), random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(x)
+    names, weights, *others = held(estimator)
+    estimator.set_params(**options)
+    for name, function in patches.items():
+        monkeypatch.setattr(f"aebook.estimators.network.{name}", function)
+    with pytest.raises(error):
+        getattr(estimator, method)(9 * x)
+    names_now, weights_now, *others_now = held(estimator)
+    assert names_now == names
+    assert all(torch.equal(weights_now[name], value) for name, value in weights.items())
+    np.testing.assert_equal(others_now, others)

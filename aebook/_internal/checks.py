@@ -316,7 +316,9 @@ def check_arguments(**arguments: Any) -> None:
         elif name in ("lr", "clip", "tolerance"):
             number(name, value)
         else:
-            whole(name, value, least=0 if name in ("epochs", "seed") else 1)
+            count = whole(name, value, least=0 if name in ("epochs", "seed") else 1)
+            if name == "seed" and count >> 64:
+                raise ValueError(f"got seed={count}, expected a whole number from 0 to 2**64 - 1")
 
 
 def check_image(name: str, shape: tuple[int, ...]) -> None:

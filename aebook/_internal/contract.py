@@ -30,6 +30,13 @@ _TOO_LARGE = re.compile(
 
 # what PyTorch says when the parts of an objective do not fit the data or each other, and what to do
 _REASONS = {
+    "index out of range in self": (
+        "whole numbers that the layer knows: nn.Embedding(n, ...) takes those from 0 to n - 1"
+    ),
+    "Expected more than 1 value per channel when training": (
+        "two samples or more in a batch where batches are normalised: give more samples, take "
+        "nn.LayerNorm or aebook.networks.Standardised, or freeze the layer in evaluation mode"
+    ),
     "shapes cannot be multiplied|Given groups=|size mismatch|must match the size of tensor"
     "|Expected [^.]*input|shape '.*' is invalid for input|normalized_shape": (
         "data of the shape that the encoder takes, a decoder that takes its code, and "
@@ -44,6 +51,9 @@ _REASONS = {
         "torch.inference_mode() out of the model, the distance and the penalties"
     ),
 }
+
+# what it says of a step that no number of its type can hold
+_TOO_FAR = re.compile("cannot be converted to type .* without overflow")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -123,7 +133,17 @@ def explained() -> Iterator[None]:
     """Within it, what PyTorch says of parts that do not fit is said with what to do."""
     try:
         yield
-    except RuntimeError as error:
+    except (IndexError, RuntimeError, ValueError) as error:
+        if isinstance(error, ValueError) and not str(error).startswith(
+            "Expected more than 1 value"
+        ):
+            # our own, which say what to do
+            raise
+        if _TOO_FAR.search(str(error)):
+            raise ValueError(
+                f"a step is too large for the type of the weights ({error}): lower lr, or what the "
+                "schedule gives"
+            ) from error
         for sign, expected in _REASONS.items():
             if re.search(sign, str(error)):
                 first = str(error).splitlines()[0]

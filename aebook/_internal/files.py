@@ -13,7 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["locked", "remove_unfinished", "replace", "replaceable"]
+__all__ = ["content", "locked", "remove_unfinished", "replace", "replaceable"]
+
+
+def content(path: str | os.PathLike[str]) -> bytes:
+    """What is in a file; a ValueError for what is none, FileNotFoundError where there is none."""
+    try:
+        return Path(path).read_bytes()
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"got path={str(path)!r:.100}, expected the name of a file: {error}"
+        ) from error
 
 
 def replaceable(path: str | os.PathLike[str]) -> int | None:
@@ -23,15 +35,23 @@ def replaceable(path: str | os.PathLike[str]) -> int | None:
     ------
     ValueError
         If there is no folder for it, or there is something else than a regular file: a folder, a
-        device, a pipe.
+        device, a pipe; or no file can have such a name.
     """
-    if not Path(os.path.realpath(path)).parent.is_dir():
-        raise ValueError(f"got path={str(path)!r}, but its folder does not exist")
     try:
+        there = Path(os.path.realpath(path)).parent.is_dir()
         # through links, also such as /dev/stdout, which lead to no name
-        mode = os.stat(path).st_mode
+        mode = os.stat(path).st_mode if there and str(path) else None
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        # too long a name, links that go round, a byte that no name has
+        raise ValueError(
+            f"got path={str(path)!r:.100}, expected the name of a file: {error}"
+        ) from error
+    if not there:
+        raise ValueError(f"got path={str(path)!r}, but its folder does not exist")
+    if mode is None:
+        raise ValueError("got path='', expected the name of a file")
     if not stat.S_ISREG(mode):
         raise ValueError(
             f"got path={str(path)!r}, which is no regular file and is not replaced: expected the "

@@ -132,7 +132,9 @@ def check_weights(sample_weight: Any, samples: int) -> NDArray[np.float64]:
         said = f"shape {weights.shape}" if weights.size else f"type {type(sample_weight).__name__}"
         said = f"of {said}"
     elif (weights >= 0).all() and 0 < weights.max() < np.inf:
-        return weights
+        # a common factor does nothing, but for sums that overflow or vanish
+        moderate = 1e-100 < weights.max() < 1e100
+        return weights if moderate else weights / weights.max()
     else:
         said = f"from {weights.min():.4g} to {weights.max():.4g}"
     raise ValueError(

@@ -37,7 +37,7 @@ from aebook._internal.checks import (
     whole,
     whole_numbers,
 )
-from aebook._internal.contract import checked, taken
+from aebook._internal.contract import checked, explained, taken
 from aebook._internal.devices import chosen, moved
 from aebook._internal.modes import carried, recorded
 from aebook._internal.randomness import seeded
@@ -242,7 +242,7 @@ class RBM(nn.Module):
             sgd = torch.optim.SGD([self.visible_bias, self.hidden_bias], lr=lr)
             sgd.add_param_group({"params": [self.weight], "weight_decay": weight_decay})
             history = History()
-            with carried(history), seeded(int(seed), device), recorded():
+            with carried(history), explained(), seeded(int(seed), device), recorded():
                 chains = None
                 if isinstance(batches, InMemory):
                     first = torch.randperm(batches.samples)[: batches.batch_size]

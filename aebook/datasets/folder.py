@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from aebook._internal.checks import array, check_arguments
-from aebook._internal.contract import checked
+from aebook._internal.contract import checked, taken
 
 __all__ = ["ImageFolder"]
 
@@ -85,7 +85,7 @@ class ImageFolder(Dataset):
 
     def __getitem__(self, index: int) -> Tensor:
         """An image, float32 in [0, 1] of shape (C, size, size)."""
-        path = self.paths[index]
+        path = self.paths[taken("index", index, int)]
         try:
             with Image.open(path) as file:
                 image = _opaque(file, self.mode)

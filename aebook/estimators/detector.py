@@ -27,6 +27,7 @@ from aebook.estimators.network import (
     make_objective,
     rows,
     unit_interval,
+    whole_or_not,
 )
 from aebook.metrics import threshold
 
@@ -149,6 +150,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         self.random_state = random_state
         self.device = device
 
+    @whole_or_not
     def fit(
         self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
     ) -> AutoencoderDetector:
@@ -168,6 +170,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         self._set_offset(errors, w)
         return self
 
+    @whole_or_not
     def partial_fit(
         self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
     ) -> AutoencoderDetector:

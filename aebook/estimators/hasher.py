@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 
 from aebook import variants
 from aebook._internal.checks import whole
-from aebook.estimators.network import NetworkEstimator, Samples, hidden_layers
+from aebook.estimators.network import NetworkEstimator, Samples, hidden_layers, whole_or_not
 from aebook.hashing import SemanticHasher
 
 __all__ = ["SemanticHashTransformer"]
@@ -89,6 +89,7 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.random_state = random_state
         self.device = device
 
+    @whole_or_not
     def fit(
         self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
     ) -> SemanticHashTransformer:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -42,7 +45,10 @@ __all__ = [
     "matrix",
     "rows",
     "unit_interval",
+    "whole_or_not",
 ]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 #: Samples (N, m) as a user gives them.
 Samples = ArrayLike | Data
@@ -86,6 +92,28 @@ VARIANTS = {
     "sparse": variants.sparse,
     "variational": variants.variational,
 }
+
+
+def whole_or_not(method: Method) -> Method:
+    """A method that fits; where it fails, the estimator stays as it was, weights included."""
+
+    @functools.wraps(method)
+    def careful(self: NetworkEstimator, *args: Any, **named: Any) -> Any:
+        # which goes on from the networks and the stream of random numbers that there are
+        kept = copy.deepcopy(vars(self).get("_random_state"))
+        before, objective = dict(vars(self)), vars(self).get("objective_")
+        weights = None if objective is None else copy.deepcopy(objective.state_dict())
+        try:
+            return method(self, *args, **named)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            if weights is not None and objective is not None:
+                objective.load_state_dict(weights)
+                self._random_state = cast(RandomState, kept)
+            raise
+
+    return cast(Method, careful)
 
 
 class NetworkEstimator(BaseEstimator):
@@ -395,6 +423,8 @@ def make_objective(
 def hidden_layers(sizes: Any) -> tuple[int, ...]:
     """Sizes of hidden layers, from one number or a sequence of them."""
     try:
+        if isinstance(sizes, Mapping | AbstractSet):
+            raise TypeError("it has no order")
         given: tuple[Any, ...] = (sizes,) if np.isscalar(sizes) else tuple(sizes)
         return tuple(whole("hidden_layer_sizes", size) for size in given)
     except (TypeError, ValueError):

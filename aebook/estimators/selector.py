@@ -25,6 +25,7 @@ from aebook.estimators.network import (
     hidden_layers,
     matrix,
     rows,
+    whole_or_not,
 )
 from aebook.training.temperature import annealing
 
@@ -117,6 +118,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         self.random_state = random_state
         self.device = device
 
+    @whole_or_not
     def fit(
         self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
     ) -> ConcreteFeatureSelector:

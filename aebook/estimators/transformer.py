@@ -22,6 +22,7 @@ from aebook.estimators.network import (
     make_objective,
     matrix,
     unit_interval,
+    whole_or_not,
 )
 from aebook.metrics import fvu
 
@@ -152,6 +153,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.random_state = random_state
         self.device = device
 
+    @whole_or_not
     def fit(
         self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
     ) -> AutoencoderTransformer:
@@ -167,6 +169,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self._train(self._scaled(x), w)
         return self
 
+    @whole_or_not
     def partial_fit(
         self, X: Samples, y: None = None, sample_weight: ArrayLike | None = None
     ) -> AutoencoderTransformer:

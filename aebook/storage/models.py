@@ -16,14 +16,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from aebook._internal import sealed
+from aebook._internal import files, sealed
 from aebook._internal.contract import checked
 from aebook._internal.devices import named
 from aebook.core import Objective
@@ -130,7 +129,7 @@ def load(
     (TopK(k=3, by='value', alpha=1.0), False)
     """
     device = named(device)
-    content = Path(path).read_bytes()
+    content = files.content(path)
     description, found, theirs = sealed.read(path, "model", FORMAT, content, "get it again")
     parts = {} if parts is None else dict(parts)
     for part in parts.values():

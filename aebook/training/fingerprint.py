@@ -3,8 +3,9 @@
 A checkpoint keeps the fingerprint of its run, so that another one is refused by naming what
 differs. It knows modules by their classes, attributes and children; functions by their names and,
 where they are not PyTorch's or this package's, by their code, defaults and what they close over;
-objects by their classes and attributes; tensors and arrays by type, shape and SHA-256. Of what is
-trained it knows the shape alone.
+objects by their classes and attributes, those of a class that somebody wrote for the run included;
+tensors and arrays by type, shape and SHA-256. Of what is trained it knows the shape alone, of a
+class that is handed over as such the name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -36,6 +38,10 @@ _COMMON = vars(nn.Module()).keys()
 # whose functions a name is enough for, and whose objects say nothing about a run
 _LIBRARY = sys.stdlib_module_names
 _KNOWN = {"aebook", "torch"} | _LIBRARY
+# what a module calls before and after its own, forwards and backwards
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+# functions that compute the types of arguments
+_ANNOTATIONS = {"__annotate__", "__annotate_func__"}
 
 
 def fingerprint(**values: Any) -> dict[str, Plain]:
@@ -163,33 +169,63 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 def _module(module: nn.Module) -> Iterator[tuple[str, Any]]:
     yield "", _name(type(module))
     private = "_" if _root(type(module)) in _KNOWN else "__"
-    for name, value in vars(module).items():
-        if name not in _COMMON and not name.startswith(private):
-            yield name, value
+    names = [n for n in vars(module) if n not in _COMMON and not n.startswith(private)]
+    yield from ((name, vars(module)[name]) for name in names)
     for name, value in module.named_parameters(recurse=False):
         # what is frozen was given, and what is trained has been learnt since
         yield name, value
         yield f"{name} is trained", value.requires_grad
     yield from module.named_children()
-    yield from _methods(type(module))
+    for name in _HOOKS:
+        # by a number each, which counts those of all modules
+        if hooks := list(getattr(module, name, {}).values()):
+            yield name, hooks
+    yield from _class(type(module), {*names, *module._parameters, *module._modules})
 
 
 def _object(value: Any) -> Iterator[tuple[str, Any]]:
-    yield from getattr(value, "__dict__", {}).items()
+    held = dict(getattr(value, "__dict__", {}))
     for cls in type(value).__mro__:
-        for name in getattr(cls, "__slots__", ()):
+        slots = getattr(cls, "__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
             if hasattr(value, name):
-                yield name, getattr(value, name)
-    yield from _methods(type(value))
+                held[name] = getattr(value, name)
+    yield from held.items()
+    yield from _class(type(value), set(held))
 
 
-def _methods(cls: type) -> Iterator[tuple[str, Any]]:
-    """The code of a class that is not PyTorch's or this package's."""
+def _class(cls: type, held: set[str]) -> Iterator[tuple[str, Any]]:
+    """The code and attributes of a class that is not PyTorch's or this package's.
+
+    What an object has itself stands before them, and a class's before those of its bases.
+    """
     for base in cls.__mro__:
-        if _root(base) not in _KNOWN:
-            for name, value in vars(base).items():
-                if isinstance(value, types.FunctionType):
-                    yield f"{name}()", _bytes(value.__code__)
+        if _root(base) in _KNOWN:
+            continue
+        for name, value in vars(base).items():
+            function = _function(value)
+            label = name if function is None else f"{name}()"
+            if label in held:
+                label = f"{base.__qualname__}.{label}"
+            held.add(label)
+            if function is not None and _installed(base):
+                yield label, _bytes(function.__code__)
+            elif function is not None and name not in _ANNOTATIONS:
+                yield label, function
+            elif not (name.startswith("__") or _installed(base)):
+                yield label, value
+
+
+def _function(value: Any) -> types.FunctionType | None:
+    """The function that somebody wrote and a decorator of Python's made something else of."""
+    if isinstance(value, property):
+        value = value.fget
+    elif isinstance(value, functools.cached_property):
+        value = value.func
+    elif not isinstance(value, types.FunctionType | type):
+        # a static or class method, or one whose results are kept
+        value = getattr(value, "__wrapped__", value)
+    return value if isinstance(value, types.FunctionType) else None
 
 
 def _code(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
@@ -197,11 +233,36 @@ def _code(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     yield "code", _bytes(code)
     yield "defaults", [function.__defaults__, function.__kwdefaults__]
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        yield name, cell.cell_contents if cell != types.CellType() else None
+        value = cell.cell_contents if cell != types.CellType() else None
+        yield from _read(name, value, code, set())
     for name in sorted(_globals(code)):
         value = function.__globals__.get(name)
-        if not isinstance(value, types.ModuleType | type(None)):
-            yield name, value
+        if value is not None:
+            yield from _read(name, value, code, set())
+
+
+def _read(
+    name: str, value: Any, code: types.CodeType, modules: set[int]
+) -> Iterator[tuple[str, Any]]:
+    """What a function reads under a name; of a module of the user's what it may read of it."""
+    if not isinstance(value, types.ModuleType):
+        yield name, value
+    elif id(value) not in modules and not _installed(value):
+        modules.add(id(value))
+        for attribute in sorted(_names(code) & vars(value).keys()):
+            yield from _read(f"{name}.{attribute}", vars(value)[attribute], code, modules)
+
+
+def _installed(value: Any) -> bool:
+    """Whether a module or class came with a package: what it keeps to itself says nothing."""
+    module = value if isinstance(value, types.ModuleType) else sys.modules.get(value.__module__)
+    root = getattr(module, "__name__", "").partition(".")[0]
+    # what is run as a script is of Python's by name alone
+    if root in _KNOWN - {"__main__"}:
+        return True
+    return not {"site-packages", "dist-packages"}.isdisjoint(
+        Path(getattr(module, "__file__", None) or "").parts
+    )
 
 
 def _bytes(code: types.CodeType) -> bytes:
@@ -221,6 +282,11 @@ def _globals(code: types.CodeType) -> set[str]:
     names = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
     inner = [_globals(c) for c in code.co_consts if isinstance(c, types.CodeType)]
     return names.union(*inner)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = [_names(c) for c in code.co_consts if isinstance(c, types.CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def _root(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import os
 import time
@@ -510,7 +511,8 @@ def _contents(batches: InMemory | Loaded | None) -> Any:
     if isinstance(batches, Loaded):
         loader = batches.loader
         ways = ("dataset", "drop_last", "collate_fn")
-        return {"sampler": type(loader.sampler)} | {name: getattr(loader, name) for name in ways}
+        order = {name: _order(getattr(loader, name)) for name in ("sampler", "batch_sampler")}
+        return order | {name: getattr(loader, name) for name in ways}
     if batches is None:
         return None
     parts = {"x": batches.x, "target": batches.target, "weight": batches.weight}
@@ -520,6 +522,18 @@ def _contents(batches: InMemory | Loaded | None) -> Any:
         else [f"{type(part).__name__} {part.dtype} {tuple(part.shape)}", *_some(part)]
         for name, part in parts.items()
     }
+
+
+def _order(sampler: Any) -> Any:
+    """What a sampler is and has, but for the data and for what moves as it draws."""
+    if not hasattr(sampler, "__dict__"):
+        return sampler
+    found = copy.copy(sampler)
+    for name in ("data_source", "dataset", "generator", "epoch", "rank", "key"):
+        vars(found).pop(name, None)
+    if "sampler" in vars(found):
+        vars(found)["sampler"] = _order(vars(found)["sampler"])
+    return found
 
 
 def _some(values: Any) -> list[np.ndarray]:
