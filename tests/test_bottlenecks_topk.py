@@ -110,5 +110,5 @@ def test_other_misuse_is_refused():
             TopK(2, alpha=alpha)
     with pytest.raises(ValueError, match="got k=9 for a code of 8 units"):
         TopK(9)(torch.randn(3, 8))
-    with pytest.raises(ValueError, match="got k=9 for 8 code units"):
+    with pytest.raises(ValueError, match="got k=9, expected a whole number from 1 to 8"):
         aebook.variants.k_sparse((6, 8), 9)

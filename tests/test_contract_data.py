@@ -1207,10 +1207,10 @@ def test_what_pytorch_cannot_do_is_said_with_what_to_do(raw):
         call(torch.tensor(BITS))
 
 
-NAMES = ["a\0b", "", "loop", "n" * 300, ".", "file/x"]
+NO_FILES = ["a\0b", "", "loop", "n" * 300, ".", "file/x"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NO_FILES)
 def test_what_can_be_no_file_is_refused(monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")

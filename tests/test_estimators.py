@@ -741,7 +741,7 @@ def test_none_is_a_quarter_of_the_features(estimator):
 
 def test_score_needs_variance():
     ae = clone(EVERY[0]).fit(table())
-    with pytest.raises(ValueError, match="two samples or more"):
+    with pytest.raises(ValueError, match="got 1 samples, expected 2 or more"):
         ae.score(table(1))
 
 
@@ -765,7 +765,10 @@ def test_codes_of_another_width_are_refused():
         ({"variant": "linear", "activation": "relu"}, "with variant='linear', expected None and"),
         ({"variant": "k_sparse"}, "with variant='k_sparse': .*'k'; expected the parameters"),
         ({"variant": "plain", "variant_params": {"k": 3}}, "unexpected keyword argument 'k'"),
-        ({"variant": "k_sparse", "variant_params": {"k": 3}}, "got k=3 for 2 code units"),
+        (
+            {"variant": "k_sparse", "variant_params": {"k": 3}},
+            "got k=3, expected a whole number from 1 to 2",
+        ),
         ({"variant_params": [1]}, r"got variant_params=\[1\], expected a dict or None"),
         (
             {"variant_params": {"tied": torch.nn.Linear(2, 2)}},

@@ -34,6 +34,7 @@ THEIRS = {
     "_forward_pre_hooks",
     "_backward_hooks",
     "_modules",
+    "_parameters",
     "_version",
     "_asdict",
     "_fields",

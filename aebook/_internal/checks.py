@@ -191,7 +191,8 @@ def one_of(name: str, value: Any, choices: Collection[Any]) -> None:
     """Refuse what is none of the choices."""
     if not any(value is choice or _equal(value, choice) for choice in choices):
         *first, last = map(repr, choices)
-        raise ValueError(f"got {shown(name, value)}, expected {', '.join(first)} or {last}")
+        expected = f"{', '.join(first)} or {last}" if first else last
+        raise ValueError(f"got {shown(name, value)}, expected {expected}")
 
 
 def tensors(**arguments: Any) -> None:
