@@ -1011,7 +1011,7 @@ CASES = {
     "applications.translation.hanzi.compose": lambda: dict(text="⿰木木", descriptions=None),
     "applications.translation.hanzi.decompose": lambda: dict(text="林", descriptions=None),
     "applications.translation.hanzi.share_parts": lambda: dict(
-        layer=nn.Embedding(8, 2), vocabulary=translation.Vocabulary(["林 森 木 好"], 10)
+        layer=nn.Embedding(10, 2), vocabulary=translation.Vocabulary(["林 森 木 好"], 10)
     ),
     "applications.translation.transformer.Encoder": lambda: dict(
         vocabulary=6, code=4, layers=1, heads=2, hidden=4, dropout=0.1
