@@ -18,6 +18,7 @@ told its own: ``model.decode(z)`` takes the likeliest symbol at each step, and
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -122,7 +123,7 @@ class Encoder(nn.Module):
         return self.to_code(self.dropout(outputs)) * (x != PADDING).unsqueeze(-1)
 
 
-class Writer(nn.Module):
+class Writer(nn.Module, ABC):
     r"""A decoder that writes one symbol after another: :math:`p(x_t | z, x_{<t})`.
 
     What is common to such decoders, whatever network is within. Theirs is an ``embedding`` of
@@ -264,11 +265,13 @@ class Writer(nn.Module):
         message_lengths(target, self.embedding.num_embeddings)
         return nn.functional.pad(target[:, :-1], (1, 0), value=PADDING)
 
+    @abstractmethod
     def _start(self, z: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The state before the first symbol; codes of another shape are refused."""
 
+    @abstractmethod
     def _read(self, told: Tensor, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
+        """Logits (B, T, V) after each symbol that is told, and the state after the last."""
 
 
 class Decoder(Writer):
