@@ -340,7 +340,9 @@ class Form(NamedTuple):
     def move(self, tensor: Tensor) -> Tensor:
         """The tensor on the device, and of the type if it is of floating point or truth values."""
         plain = tensor.is_floating_point() or tensor.dtype == torch.bool
-        return tensor.to(self.device, self.dtype if plain else None, non_blocking=True)
+        # from a GPU to the CPU it would be read before it has come
+        there = self.device.type != "cpu"
+        return tensor.to(self.device, self.dtype if plain else None, non_blocking=there)
 
     def _check_finite(self, tensor: Tensor, numbers: Tensor | None) -> None:
         if not (tensor.is_floating_point() and tensor.numel()):
@@ -586,9 +588,9 @@ def like(data: Data, values: Tensor, prefix: str = "z") -> Any:
     Returns
     -------
     Tensor, ndarray or table
-        A tensor for a tensor, a ``Dataset`` or a ``DataLoader``. For a table of pandas or polars
-        a table with its index, and with its columns where there are as many and ``prefix`` is
-        ``"x"``; or, for one number a message, a series. An array for all others.
+        A tensor for a tensor, on its device, and for a ``Dataset`` or ``DataLoader``. For a table
+        of pandas or polars a table with its index, and with its columns where there are as many
+        and ``prefix`` is ``"x"``; or, for one number a message, a series. An array for all others.
 
     Examples
     --------
@@ -598,7 +600,9 @@ def like(data: Data, values: Tensor, prefix: str = "z") -> Any:
            [2.]], dtype=float32)
     """
     x: Any = data[0] if isinstance(data, tuple) else data
-    if isinstance(x, Tensor | Dataset | DataLoader):
+    if isinstance(x, Tensor):
+        return values.to(x.device)
+    if isinstance(x, Dataset | DataLoader):
         return values
     # NumPy has no bfloat16
     values = values.float() if values.dtype == torch.bfloat16 else values

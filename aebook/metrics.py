@@ -53,7 +53,8 @@ def fvu(reconstruction: Data, target: Data) -> float:
     >>> fvu(x, x), fvu(torch.full((3, 1), 2.0), x), fvu(x / 2 + 1, x)
     (0.0, 1.0, 0.25)
     """
-    again, x = _double(reconstruction), _double(target)
+    again = _double(reconstruction)
+    x = _double(target).to(again.device)
     array("reconstruction", again, f"{tuple(x.shape)}")
     counted("samples", len(x), least=2)
     variance = (x - x.mean(0)).square().sum()

@@ -1,6 +1,7 @@
 """Devices; what needs a GPU is skipped where there is none."""
 
 import functools
+import gc
 import pickle
 import shutil
 
@@ -21,6 +22,7 @@ from aebook.applications.anomaly import (
 )
 from aebook.applications.retrieval import SemanticHasher
 from aebook.boltzmann import RBM, pretrain
+from aebook.data import Form
 from aebook.theory import likelihood, linear, score
 from aebook.training.schedules import constant
 
@@ -70,6 +72,19 @@ def test_data_stay_where_they_are_if_they_would_take_half_of_what_is_free(monkey
     assert has_room(500, torch.device("mps"))
     assert not has_room(501, torch.device("mps"))
     assert has_room(10**18, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cpu", True), ("cuda", False), ("mps", False)])
+def test_what_comes_to_the_cpu_has_come_before_it_is_read(device, waits, monkeypatch):
+    asked = []
+
+    def to(self, *given, non_blocking=False, **others):
+        asked.append((torch.device(given[0]).type, non_blocking))
+        return self
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    Form(torch.float32, torch.device(device)).move(torch.zeros(1))
+    assert asked == [(device, not waits)]
 
 
 def test_a_network_comes_back_whatever_happens():
@@ -318,6 +333,7 @@ def test_estimators_train_on_the_gpu_and_are_kept_on_the_cpu(name):
     kind = getattr(estimators, name)
     options = {"epochs": 2, "hidden_layer_sizes": (4,), "random_state": 0}
     x = X.numpy()
+    gc.collect()  # what earlier tests left, lest it go meanwhile
     torch.cuda.reset_peak_memory_stats()
     idle = torch.cuda.max_memory_allocated()
     made = kind(**options).fit(x)

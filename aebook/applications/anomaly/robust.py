@@ -181,8 +181,7 @@ def decompose(
             S = group_soft_threshold(rest, weight, by=by)
             size = _lengths(S, by).sum()
         history.append(float(((rest - S).square().sum() / 2 + weight * size) / len(x)))
-    home = given.device if isinstance(given, Tensor) else x.device
-    L, S = (like(given, part.to(home), "x") for part in (x - S, S))
+    L, S = (like(given, part, "x") for part in (x - S, S))
     return Decomposition(L, S, history)
 
 

@@ -347,5 +347,4 @@ def mahalanobis(objective: Objective, x: Data, reference: Data, *, chunk: int = 
             "with some variance: give more messages, or train the model"
         )
     squared = LedoitWolf().fit(usual).mahalanobis(codes(x))
-    home = x.device if isinstance(x, Tensor) else "cpu"
-    return like(x, torch.as_tensor(squared).sqrt().to(home, Form.of(objective.model).dtype))
+    return like(x, torch.as_tensor(squared).sqrt().to(Form.of(objective.model).dtype))
