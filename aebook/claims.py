@@ -89,6 +89,8 @@ def verify(
     if values.dtype == bool:
         raise ValueError(f"got a truth value for {what!r}, expected the number that was measured")
     for sign, bound in bounds.items():
+        if bound.dtype == bool or np.isposinf(bound).any() or np.isneginf(bound).any():
+            raise ValueError(f"got the bound {sign} {bound} for {what!r}, expected a finite number")
         if bound.size not in (1, values.size):
             raise ValueError(
                 f"got {bound.size} bounds ({sign}) for {values.size} values of {what!r}, "
@@ -98,7 +100,11 @@ def verify(
         (v, {sign: b[i] if b.size > 1 else b[0] for sign, b in bounds.items()})
         for i, v in enumerate(values)
     ]
-    broken = [row for row in rows if not all(_holds(row[0], *b, within) for b in row[1].items())]
+    broken = [
+        (v, b)
+        for v, b in rows
+        if not all(_holds(v.item(), sign, bound.item(), within) for sign, bound in b.items())
+    ]
     if broken:
         said = "; ".join(_row(v, b, within, 6) for v, b in broken[:SHOWN])
         raise AssertionError(f"{what}: {said} does not hold ({len(broken)} of {len(rows)})")
@@ -113,7 +119,6 @@ def _numbers(values: Any) -> np.ndarray:
 
 
 def _holds(value: Any, sign: str, bound: Any, within: float) -> bool:
-    value, bound = value.item(), bound.item()
     if sign == "=":
         return value == bound or abs(value - bound) <= within
     return {">": value > bound, "<": value < bound, ">=": value >= bound, "<=": value <= bound}[
@@ -126,10 +131,10 @@ def _sentence(rows: list, within: float, least: int) -> str:
         value, near = min(rows, key=lambda row: min(abs(row[0] - b) for b in row[1].values()))
         return f"{_readable(value, near, within, least)} (the nearest of {len(rows)})"
     if len(rows) > 1 and all(row[1] == rows[0][1] for row in rows):
-        # one bound for all: said once
-        return _join(
-            ", ".join(_number(v, _digits(v, b, within, least)) for v, b in rows), rows[0][1], within
-        )
+        # one bound for all: said once, so finely that what is printed holds for each
+        texts, bounds = [_number(v, _digits(v, b, within, least)) for v, b in rows], rows[0][1]
+        digits = next(d for d in (2, 3, 4, 5, 6) if d == 6 or _is_so(texts, bounds, d))
+        return _join(", ".join(texts), bounds, within, digits)
     return ", ".join(_readable(v, b, within, least) for v, b in rows)
 
 
@@ -160,9 +165,16 @@ def _digits(value: Any, bounds: dict, within: float, least: int) -> int:
     for digits in range(least, 6):
         lost = abs(_read(_number(value, digits)) - value)
         lost += max(abs(_read(_bound(bound, digits)) - bound) for bound in bounds.values())
-        if left == 0 or lost <= left / 2:
+        near = left == 0 or lost <= left / 2
+        if near and _is_so([_number(value, digits)], bounds, digits):
             return digits
     return 6
+
+
+def _is_so(texts: list[str], bounds: dict, digits: int) -> bool:
+    """Whether printed values hold printed bounds; equality is not asked of what was rounded."""
+    said = {s: _read(_bound(b, digits)) for s, b in bounds.items() if s != "="}
+    return all(_holds(_read(text), s, b, 0) for text in texts for s, b in said.items())
 
 
 def _read(text: str) -> float:

@@ -71,7 +71,7 @@ def status(field: str) -> int:
     ``"VmRSS"``: held. ``"VmHWM"``: most held. ``"RssAnon"``: held and not mapped from a file.
     """
     path = Path("/proc/self/status")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text("utf8").splitlines() if path.exists() else []
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
@@ -79,7 +79,7 @@ def machine() -> Row:
     """What it was measured on."""
     text = ""
     if os.path.exists("/proc/cpuinfo"):
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text("utf8")
     names = [s.split(":", 1)[1].strip() for s in text.splitlines() if s.startswith("model name")]
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
@@ -109,7 +109,7 @@ def report(name: str, rows: Sequence[Row], options: argparse.Namespace, **more: 
     text = json.dumps({"machine": about, "options": given, "rows": rows}, indent=1) + "\n"
     path = RECORDS / f"{name}.json"
     beside = path.with_suffix(".part")
-    beside.write_text(text)
+    beside.write_text(text, "utf8")
     beside.replace(path)
     print(f"\nkept in {os.path.relpath(path)}")
 

@@ -309,7 +309,7 @@ def weigh(name: str, x: Tensor, batch: int) -> None:
     CONTESTANTS[name](weights(0), x[: 2 * batch], 1, batch, 0)
     large = x.repeat(8, 1)
     # 5: the mark of the most memory held goes down to what is held now
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", "utf8")
     before = status("VmRSS")
     CONTESTANTS[name](weights(0), large, 1, batch, 0)
     print(status("VmHWM") - before)

@@ -146,7 +146,7 @@ assert torch.equal(decode(model_of(), sys.stdin.buffer.read()), X)
 def test_another_process_with_other_threads_reads_the_bytes():
     here = os.path.dirname(__file__)
     subprocess.run(
-        [sys.executable, "-c", SCRIPT, here, "2"], input=encode(MODEL, X), check=True, timeout=300
+        [sys.executable, "-c", SCRIPT, here, "2"], input=encode(MODEL, X), check=True, timeout=1200
     )
 
 

@@ -1,9 +1,11 @@
+import contextlib
+import io
 import re
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from aebook.claims import verify
@@ -79,6 +81,9 @@ def test_a_broken_bound_fails_and_prints_nothing(capsys, value, bounds):
         (np.True_, {"equal": 1}, "truth value"),
         (torch.tensor([True, False]), {"equal": 1}, "truth value"),
         (True, {"at_least": 1}, "truth value"),
+        (1.0, {"below": float("inf")}, "expected a finite number"),
+        ([1.0, 2.0], {"above": [0.0, -np.inf]}, "expected a finite number"),
+        (1.0, {"equal": True}, "expected a finite number"),
     ],
 )
 def test_what_is_no_claim_is_refused(value, bounds, message):
@@ -86,11 +91,25 @@ def test_what_is_no_claim_is_refused(value, bounds, message):
         verify("x", value, **bounds)
 
 
-@given(value=NUMBERS, bound=NUMBERS)
-def test_what_is_shown_is_on_the_side_that_was_measured(value, bound):
-    import contextlib
-    import io
+@given(values=st.lists(NUMBERS, min_size=2, max_size=4), low=NUMBERS, high=NUMBERS)
+@example(values=[9.981, 20.0], low=9.9712345, high=30.0)
+@example(values=[0.6399, 0.65], low=0.63981234, high=0.7)
+def test_what_is_shown_for_several_is_on_the_side_that_was_measured(values, low, high):
+    low, high = min(low, *values) - abs(low) - 1e-9, max(high, *values) + abs(high) + 1e-9
+    assume(low < min(values) and max(values) < high)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        verify("x", values, above=low, below=high)
+    left, middle, right = shown.getvalue().removeprefix("x: ").split(" < ")
+    left, right, *among = (
+        float(text.replace(",", "")) for text in (left, right, *middle.split(", "))
+    )
+    assert all(left <= value <= right for value in among)
 
+
+@given(value=NUMBERS, bound=NUMBERS)
+@example(value=0.875, bound=0.875)
+def test_what_is_shown_is_on_the_side_that_was_measured(value, bound):
     side = {"above": bound} if value > bound else {"at_most": bound}
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):

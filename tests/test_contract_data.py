@@ -1213,7 +1213,7 @@ NO_FILES = ["a\0b", "", "loop", "n" * 300, ".", "file/x"]
 @pytest.mark.parametrize("name", NO_FILES)
 def test_what_can_be_no_file_is_refused(monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", "utf8")
     (tmp_path / "loop").symlink_to("loop")
     objective = small(nn.Linear(M, 2))
     for call in (

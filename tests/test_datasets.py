@@ -545,7 +545,7 @@ def test_an_unwritable_cache_is_reported(
         # Not by chmod, which does not stop root.
         monkeypatch.setattr("pooch.utils.os.makedirs", refuse)
     else:
-        (tmp_path / "cache").write_text("not a folder")
+        (tmp_path / "cache").write_text("not a folder", "utf8")
     with pytest.raises(ConnectionError, match="AEBOOK_CACHE") as error:
         fashion_mnist("test", full=True)
     assert str(tmp_path / "cache") in str(error.value)

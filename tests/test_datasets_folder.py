@@ -23,7 +23,7 @@ def folder(tmp_path):
     Image.fromarray(rng.integers(0, 256, (8, 20, 4), np.uint8)).save(tmp_path / "below" / "c.png")
     Image.fromarray(rng.integers(0, 256, (30, 30, 3), np.uint8)).save(tmp_path / "d.jpg")
     Image.fromarray(tall).save(tmp_path / ".hidden" / "e.png")
-    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "notes.txt").write_text("no image", "utf8")
     return tmp_path
 
 

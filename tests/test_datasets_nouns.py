@@ -208,7 +208,7 @@ def test_the_file_is_made_of_these_parts(tmp_path: Path, monkeypatch: pytest.Mon
     assert arrays["parent_counts"].tolist() == [0, 1, 2, 1, 1]
     assert arrays["parents"].tolist() == [0, 4, 0, 0, 0]
 
-    (tmp_path / "noun.exc").write_text("other")
+    (tmp_path / "noun.exc").write_text("other", "utf8")
     with pytest.raises(sources.SourceError, match=r"noun\.exc has SHA-256"):
         builder.nouns(tmp_path / "data.noun")
     (tmp_path / "noun.exc").unlink()

@@ -44,7 +44,7 @@ THEIRS = {
 
 def table():
     """Rooms by floor, the ground floor first, as CONTRIBUTING lists them."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf8")
     rows = text.partition("| room | what it holds |\n|---|---|\n")[2].partition("\n\n")[0]
     return [re.findall(r"`(\w+)`", row.split("|")[1]) for row in rows.splitlines()]
 
@@ -66,7 +66,7 @@ def arrows():
     """From file to file, but for the front door."""
     for name, path in FILES.items():
         if name != "aebook":
-            for other, what in imported(ast.parse(path.read_text())):
+            for other, what in imported(ast.parse(path.read_text("utf8"))):
                 # the version stands where a stranger looks for it
                 if other not in (name, "aebook"):
                     yield name, other, what
@@ -111,7 +111,7 @@ def test_files_go_round_in_no_circle():
 
 def public(module):
     """Names that a file offers and makes itself."""
-    tree = ast.parse(FILES[module].read_text())
+    tree = ast.parse(FILES[module].read_text("utf8"))
     lists = [n for n in tree.body if isinstance(n, ast.Assign | ast.AnnAssign)]
     targets = {n.target if isinstance(n, ast.AnnAssign) else n.targets[0]: n for n in lists}
     named = {t.id: n for t, n in targets.items() if isinstance(t, ast.Name)}
@@ -136,7 +136,7 @@ def test_no_private_name_leaves_its_file():
         if what.startswith("_") and not b.endswith(what)
     }
     for name, path in FILES.items():
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text("utf8"))
         own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
         named = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
         own |= {n.attr for n in named if getattr(n.value, "id", "") in ("self", "cls")}
@@ -146,3 +146,20 @@ def test_no_private_name_leaves_its_file():
             if re.match("_[^_]", n.attr) and n.attr not in own | THEIRS
         }
     assert not crossing
+
+
+def test_texts_name_their_encoding():
+    # that of the system is another on Windows
+    bare = []
+    for folder in ("aebook", "benchmarks", "tests", "tools", "book"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf8"))):
+                if not isinstance(node, ast.Call) or any(
+                    k.arg == "encoding" for k in node.keywords
+                ):
+                    continue
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+                least = {"read_text": 1, "write_text": 2}.get(name, 0)
+                if len(node.args) < least:
+                    bare.append(f"{path.relative_to(ROOT)}, line {node.lineno}: {name}")
+    assert not bare

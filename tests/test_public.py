@@ -156,8 +156,8 @@ def test_the_example_of_the_package_runs_as_written():
 
 
 def test_the_licence_names_those_of_all_data_and_brings_texts_alone():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    readme = (ROOT / "aebook" / "datasets" / "README.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+    readme = (ROOT / "aebook" / "datasets" / "README.md").read_text("utf8")
     named = {
         "Apache License 2.0": "Apache-2.0",
         "Artistic License 2.0": "Artistic-2.0",

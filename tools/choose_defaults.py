@@ -95,7 +95,7 @@ def measure(
 ) -> list[dict]:
     """Train everything; keep each result as soon as it is there."""
     torch.set_num_threads(1)
-    found = json.loads(out.read_text()) if out.exists() else []
+    found = json.loads(out.read_text("utf8")) if out.exists() else []
     done = {(r["task"], r["epochs"], r["lr"], r["schedule"], r["batch_size"]) for r in found}
     for name, data, make, anneal in tasks():
         train, held_out = parts(data, slice(TRAIN)), parts(data, slice(TRAIN, None))
@@ -114,7 +114,7 @@ def measure(
                 loss = math.inf
             row = {"task": name, "epochs": epochs, "loss": loss}
             found.append({**row, **options, "schedule": schedule})
-        out.write_text(json.dumps(found))
+        out.write_text(json.dumps(found), "utf8")
         print(name, file=sys.stderr, flush=True)
     return found
 
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     given = parser.parse_args()
     if given.table:
-        show(json.loads(given.table.read_text()))
+        show(json.loads(given.table.read_text("utf8")))
     else:
         settings = given.epochs, given.rates, given.schedules, given.batches
         show(measure(given.out, *settings))

@@ -63,7 +63,7 @@ def bent(n: int) -> tuple[str, np.ndarray, np.ndarray]:
 def measure(out: Path, only: str) -> list[dict]:
     """Train everything; keep each result as soon as it is there."""
     torch.set_num_threads(1)
-    found = json.loads(out.read_text()) if out.exists() else []
+    found = json.loads(out.read_text("utf8")) if out.exists() else []
     done = {(r["table"], *r["setting"], r["seed"]) for r in found}
     for name, ordinary, outliers in tables():
         if only not in name:
@@ -89,7 +89,7 @@ def measure(out: Path, only: str) -> list[dict]:
                     "epochs_run": len(detector.history_),
                 }
             )
-            out.write_text(json.dumps(found))
+            out.write_text(json.dumps(found), "utf8")
         print(name, file=sys.stderr, flush=True)
     return found
 
@@ -126,7 +126,9 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", help="which tables: a part of their names")
     given = parser.parse_args()
-    show(json.loads(given.table.read_text()) if given.table else measure(given.out, given.only))
+    show(
+        json.loads(given.table.read_text("utf8")) if given.table else measure(given.out, given.only)
+    )
 
 
 if __name__ == "__main__":

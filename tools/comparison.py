@@ -1,37 +1,45 @@
 """How far the text of a chapter's output is from the stored one, as a share of what is allowed.
 
-Words have to be the same. Numbers too, but where a cell shows what was trained: there they may
-differ by one unit of the last digit that is stored, which printing can flip, or by ``SHARE`` of the
-number, if that is more. What is below ``RESIDUE`` in both is a residue of rounding itself; the cell
-checks its bound.
+Words have to be the same. Numbers too, but where a cell shows what was trained. By the
+instructions with which outputs are stored (``same``) such a number may differ by one unit of its
+last decimal, which printing can flip; whole numbers may not. By others it may differ by one unit of
+its last digit or by ``SHARE`` of itself, if that is more. A residue of rounding, below ``RESIDUE``
+in both, may be another where the line holds it to a bound; the bound may not.
 """
 
 import re
-from itertools import zip_longest
 
 # with commas between thousands, and not with one after it
 NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+-]?\d+)?")
+SIGN = re.compile(r"[<>=±]\s*$")
 RESIDUE = 1e-5
 # of the last digit that is stored, and of the number: measured, see CONTRIBUTING
 UNITS, SHARE = 1, 0.1
 
 
-def deviation(found: str, stored: str, trained: bool = True) -> float:
+def deviation(found: str, stored: str, trained: bool = True, same: bool = False) -> float:
     """How far two texts are apart, as a share of what is allowed: up to 1 they are alike."""
     words = [NUMBER.sub("#", text).split() for text in (found, stored)]
-    pairs = list(zip_longest(NUMBER.findall(found), NUMBER.findall(stored)))
-    if words[0] != words[1] or any(None in pair for pair in pairs):
+    numbers = [list(NUMBER.finditer(text)) for text in (found, stored)]
+    if words[0] != words[1] or len(numbers[0]) != len(numbers[1]):
         return float("inf")
-    return max((_apart(*pair, trained) for pair in pairs), default=0.0)
+    return max((_apart(a, b, trained, same) for a, b in zip(*numbers, strict=True)), default=0.0)
 
 
-def _apart(found: str, stored: str, trained: bool) -> float:
-    a, b = (float(text.replace(",", "")) for text in (found, stored))
-    if a == b or max(abs(a), abs(b)) < RESIDUE:
+def _apart(found: re.Match, stored: re.Match, trained: bool, same: bool) -> float:
+    a, b = (float(match.group().replace(",", "")) for match in (found, stored))
+    if a == b or (max(abs(a), abs(b)) < RESIDUE and _is_held(stored)):
         return 0.0
-    if not trained:
-        return float("inf")
-    mantissa, _, exponent = stored.partition("e")
+    mantissa, _, exponent = stored.group().partition("e")
     decimals = len(mantissa.partition(".")[2])
-    unit = 10.0 ** (int(exponent or 0) - decimals)
-    return round(abs(a - b) / max(UNITS * unit, SHARE * abs(b)), 6)
+    if not trained or (same and not decimals):
+        return float("inf")
+    unit = UNITS * 10.0 ** (int(exponent or 0) - decimals)
+    return round(abs(a - b) / (unit if same else max(unit, SHARE * abs(b))), 6)
+
+
+def _is_held(number: re.Match) -> bool:
+    """Whether its line holds a number to a bound, and is no bound itself."""
+    text, begin = number.string, number.start()
+    line = text[text.rfind("\n", 0, begin) + 1 :].partition("\n")[0]
+    return bool(re.search("[<>=]", line)) and not SIGN.search(text[:begin])

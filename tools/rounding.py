@@ -12,9 +12,13 @@ other random numbers, is hidden from all three.
 import os
 import platform
 import sys
+from pathlib import Path
 
 #: Threads: one, since a sum that is divided among threads is another sum.
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
+
+#: What processors call themselves that know the instructions below.
+X86 = ("x86_64", "AMD64")
 
 ROUNDINGS = {
     "canonical": {
@@ -46,7 +50,7 @@ def settings(name: str) -> dict[str, str | None]:
     if name not in ROUNDINGS:
         raise ValueError(f"got rounding {name!r}, expected one of {', '.join(ROUNDINGS)}")
     # other architectures know none of these instructions
-    chosen = ROUNDINGS[name] if platform.machine() in ("x86_64", "AMD64") else {}
+    chosen = ROUNDINGS[name] if platform.machine() in X86 else {}
     unset = dict.fromkeys({variable for values in ROUNDINGS.values() for variable in values})
     return {**unset, **chosen, **THREADS, "CUDA_VISIBLE_DEVICES": ""}
 
@@ -58,6 +62,9 @@ def apply(name: str = "canonical") -> None:
             os.environ.pop(variable, None)
         else:
             os.environ[variable] = value
+    # a user's own start-up file would run in every kernel
+    if Path(os.environ.get("PYTHONSTARTUP", "")).name != "shift_seeds.py":
+        os.environ.pop("PYTHONSTARTUP", None)
 
 
 if __name__ == "__main__":

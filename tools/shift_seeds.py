@@ -8,6 +8,7 @@ way, weights start elsewhere, noise is other noise. Nothing else changes. A Pyth
 starts, by ``torchrun`` for instance, is shifted likewise: it finds ``tools/shifted`` on its path.
 """
 
+import operator
 import os
 import random
 from collections.abc import Callable
@@ -24,8 +25,13 @@ _shift = STEP * int(os.environ.get("SHIFT", "1"))
 
 
 def _shifted(seed: Any) -> Any:
-    """Another seed for a whole number; anything else (None, a generator) as it is."""
-    return seed + _shift if isinstance(seed, int | np.integer) else seed
+    """Another seed for a whole number, or the first of several; None, a generator: as it is."""
+    if isinstance(seed, list | tuple) and seed:
+        return [_shifted(seed[0]), *seed[1:]]
+    try:
+        return operator.index(seed) + _shift
+    except TypeError:
+        return seed
 
 
 def _shift_first(function: Callable) -> Callable:
@@ -72,6 +78,9 @@ class _RandomState(_plain_random_state, metaclass=_AnyRandomState):
     # what scikit-learn makes of `random_state=0`
     def __init__(self, seed: Any = None) -> None:
         super().__init__(_shifted(seed))
+
+    def seed(self, seed: Any = None) -> None:
+        super().seed(_shifted(seed))
 
 
 torch.manual_seed = torch.random.manual_seed = _shift_first(torch.manual_seed)

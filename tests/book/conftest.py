@@ -48,6 +48,7 @@ def browser():
         # No host but this one resolves. The rest keeps Chromium's own traffic quiet.
         browser = playwright.chromium.launch(
             executable_path=executable,
+            timeout=600_000,  # milliseconds; Playwright's own 30 s are few on a busy machine
             args=[
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
                 "--disable-background-networking",

@@ -57,6 +57,27 @@ def test_residues_of_rounding_are_no_numbers():
     assert deviation("difference 3e-04", "difference 8e-16", trained=False) > 1
 
 
+@pytest.mark.parametrize("stored", ["p = 3e-07", "p: 2e-06 < 3e-07", "0.5 < 1 ± 3e-07"])
+def test_what_is_held_to_no_bound_is_no_residue_and_neither_is_a_bound(stored):
+    assert deviation(stored.replace("3e-07", "9e-07"), stored, trained=False) > 1
+
+
+@pytest.mark.parametrize(
+    ("found", "stored", "alike"),
+    [
+        ("AE 0.52", "AE 0.51", True),
+        ("loss 14.3", "loss 14.2", True),
+        ("AE 0.53, PCA 0.51", "AE 0.51, PCA 0.53", False),
+        ("chosen p = 16", "chosen p = 17", False),
+        ("2 of 3", "1 of 3", False),
+        ("12,377 bytes", "12,376 bytes", False),
+        ("below 3e-15 < 1e-10", "below 8e-16 < 1e-10", True),
+    ],
+)
+def test_by_the_same_instructions_only_a_last_decimal_may_flip(found, stored, alike):
+    assert (deviation(found, stored, same=True) <= 1) == alike
+
+
 @given(st.floats(0.01, 1e4), st.integers(0, 3))
 def test_the_allowance_is_the_larger_of_units_and_share(value, decimals):
     stored = f"{value:.{decimals}f}"
