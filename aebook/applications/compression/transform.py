@@ -30,7 +30,7 @@ from scipy.fft import dct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, one_of, whole, whole_numbers
+from aebook._internal.checks import number, whole, whole_numbers
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective, Pass
 from aebook.data import Form
@@ -93,7 +93,6 @@ class Quantiser(nn.Module):
     @checked
     def __init__(self, channels: int, kind: Literal["mixed", "noise"] = "mixed") -> None:
         super().__init__()
-        one_of("kind", kind, ("mixed", "noise"))
         shape = (whole("channels", channels), COMPONENTS)
         self.logits = nn.Parameter(torch.zeros(shape))
         self.means = nn.Parameter(torch.zeros(shape))
@@ -336,6 +335,7 @@ def transform_coder(
     step: float,
     photographs: Tensor | None = None,
     *,
+    kind: Literal["mixed", "noise"] = "mixed",
     hidden: int = 64,
     kept: tuple[int, int] = (64, 16),
 ) -> Objective:
@@ -347,6 +347,8 @@ def transform_coder(
         Δ, in the unit of the image: more of it, fewer bits. 10/255 to 80/255 is the range of JPEG.
     photographs
         (N, 3, H, W) in [0, 1]: the priors start with the moments of their codes.
+    kind
+        As in :class:`Quantiser`.
     hidden, kept
         As in :class:`Analysis`.
 
@@ -359,7 +361,7 @@ def transform_coder(
     ['distance', 'rate']
     """
     encoder = Analysis(step, hidden, kept)
-    quantiser = Quantiser(encoder.levels.out_channels)
+    quantiser = Quantiser(encoder.levels.out_channels, kind)
     model = Autoencoder(encoder, Synthesis(step, hidden, kept), quantiser)
     if photographs is not None:
         with torch.no_grad():
