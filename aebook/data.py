@@ -32,7 +32,7 @@ from torch.utils.data import (
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from aebook import processes
-from aebook._internal.checks import unmasked, whole
+from aebook._internal.checks import array, unmasked, whole
 from aebook._internal.devices import computed_in, has_room
 from aebook._internal.reading import check_weights, is_table, library, read, rows, some
 
@@ -514,8 +514,7 @@ def vectors(data: Data) -> Tensor:
             [0., 1.]], dtype=torch.float64)
     """
     x = messages(data, dtype=torch.float64, device=torch.device("cpu")).double()
-    if x.dim() != 2 or not x.numel():
-        raise ValueError(f"got data of shape {tuple(x.shape)}, expected (samples, numbers)")
+    array("data", x, "(N, m)", finite=False)
     return x
 
 
@@ -545,8 +544,7 @@ def blocks(data: Data, size: int = 4096) -> Iterator[Tensor]:
     held, rows = [], 0
     for x, *others in batches:
         check_alone(others[0])
-        if x.dim() != 2 or (held and x.shape[1] != held[0].shape[1]):
-            raise ValueError(f"got data of shape {tuple(x.shape)}, expected (samples, numbers)")
+        array("data", x, f"(N, {held[0].shape[1] if held else 'm'})", finite=False)
         held.append(x.double())
         rows += len(x)
         if rows >= size:

@@ -93,7 +93,7 @@ EXEMPT = {
     ),
     "runs in every step of training, on what the model gives it": (
         r"(bottlenecks|networks|sparse|distances|concrete|recurrent)\.[A-Z]\w+\."
-        r"(forward|top|layers|right_inverse|posterior|log_ratio|probabilities)$|training\.schedules\."
+        r"(forward|keep|layers|right_inverse|posterior|log_ratio|probabilities)$|training\.schedules\."
         r"|core\.(averaged|check_objective)$|penalties\.(kl_to_prior|weight_decay)$|boltzmann\.units\.|sparse\.sparse_linear$"
         r"|applications\.translation\.transformer\.[A-Z]\w+\.forward$"
         r"|applications\.compression\.(transform\.)?(rate$|[A-Z]\w+\."
@@ -358,7 +358,7 @@ CASES = {
         dict(z=torch.ones(3, 5, 4), target=vocabulary().encode(SENTENCES)),
     ),
     "sparse.SparseLinear": lambda: dict(n=4, m=3, bias=True),
-    "sparse.SparseTransposed": lambda: dict(tied=networks.Transposed(nn.Linear(6, 2), True)),
+    "sparse.SparseTransposed": lambda: dict(source=nn.Linear(6, 2), bias=True),
     "sparse.UnitColumns": lambda: dict(along=1),
     "sparse.sparse_decoder": lambda: dict(decoder=networks.mlp((2, 6))),
     "sparse.unit_columns": lambda: dict(decoder=networks.mlp((2, 6))),
