@@ -93,7 +93,7 @@ def test_it_refuses_what_is_no_message():
     for bad in (x.float(), x[0], x.numpy()):
         with pytest.raises(ValueError, match=r"got messages.* expected (a tensor|.*int64)"):
             NGram(bad, 2)
-    with pytest.raises(ValueError, match="int64 from -1 to .*, 0 or more"):
+    with pytest.raises(ValueError, match=r"int64 from -1 to .*, 0 or more"):
         NGram(x - 1, 2)
     with pytest.raises(ValueError, match="got order=0"):
         NGram(x, 0)
@@ -101,5 +101,5 @@ def test_it_refuses_what_is_no_message():
         NGram(x, 40)
     with pytest.raises(ValueError, match="from 0 to 2"):
         NGram(x, 2, 3)
-    with pytest.raises(ValueError, match="int64 from 1 to 9, expected .*, from 0 to 4"):
+    with pytest.raises(ValueError, match=r"int64 from 1 to 9, expected .*, from 0 to 4"):
         NGram(x, 2).log_likelihood(torch.tensor([[9, 1]]))
