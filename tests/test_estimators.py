@@ -747,7 +747,7 @@ def test_score_needs_variance():
 
 def test_codes_of_another_width_are_refused():
     ae = clone(EVERY[0]).fit(table())
-    with pytest.raises(ValueError, match="got codes of 3 numbers, expected 2, as many"):
+    with pytest.raises(ValueError, match=r"got codes of .*, expected \(N, 2\)"):
         ae.inverse_transform(np.zeros((4, 3)))
 
 
