@@ -429,6 +429,7 @@ CASES = {
         kind="kl",
         over="data",
         tied=False,
+        unit_columns=False,
         **NETWORK,
         **COMMON,
     ),
@@ -714,7 +715,7 @@ CASES = {
     "applications.compression.transform.Quantiser": lambda: dict(channels=3, kind="noise"),
     "applications.compression.transform.slope": lambda: dict(step=0.1),
     "applications.compression.transform.transform_coder": lambda: dict(
-        step=0.1, photographs=torch.rand(1, 3, 32, 32), hidden=4, kept=(4, 1)
+        step=0.1, photographs=torch.rand(1, 3, 32, 32), kind="mixed", hidden=4, kept=(4, 1)
     ),
     "applications.compression.bits_back.decode": lambda: dict(
         objective=binary_vae(), data=bits_back.encode(binary_vae(), data().round(), bits=3)
