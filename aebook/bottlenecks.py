@@ -75,17 +75,17 @@ class TopK(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """The code, (B, n), with k entries of each row of ``h`` (B, n) and zeros."""
-        kept = self.top(h)
-        return torch.zeros_like(h).scatter(-1, kept, h.gather(-1, kept))
+        return self.keep(h, self.now())
 
-    def top(self, h: Tensor) -> Tensor:
-        """Indices of the units that are kept, (B, k), in no particular order."""
-        k = self.now()
+    def keep(self, h: Tensor, k: int) -> Tensor:
+        """The same for a k that was read before."""
         if not self.training:
             k = max(1, min(h.shape[-1], round(self.alpha * k)))
         if k > h.shape[-1]:
             raise ValueError(f"got k={k} for a code of {h.shape[-1]} units, expected at most that")
-        return (h.abs() if self.by == "magnitude" else h).topk(k, dim=-1, sorted=False).indices
+        size = h.abs() if self.by == "magnitude" else h
+        kept = size.topk(k, dim=-1, sorted=False).indices
+        return torch.zeros_like(h).scatter(-1, kept, h.gather(-1, kept))
 
     def arguments(self) -> dict[str, Any]:
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""

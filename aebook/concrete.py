@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aebook._internal.checks import INTEGERS, number, tensors, whole
+from aebook._internal.checks import number, rows, tensors, whole
 from aebook._internal.contract import checked
 
 __all__ = ["ConcreteSelector", "relaxed_one_hot"]
@@ -126,15 +126,7 @@ class ConcreteSelector(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The code, (B, k), of messages (B, m)."""
-        if x.dim() != 2 or x.shape[1:] != self.shape:
-            raise ValueError(
-                f"got a batch of shape {tuple(x.shape)}, expected (batch, {self.shape[0]}): "
-                "flatten the messages, or build the selector for this many features"
-            )
-        if not x.is_floating_point():
-            raise ValueError(
-                f"got a batch of dtype {x.dtype}, expected {self.logits.dtype}: {INTEGERS}"
-            )
+        rows(x, *self.shape)
         if self.training:
             return x @ relaxed_one_hot(self.logits, self.temperature).T
         return x[:, self.selected]

@@ -6,34 +6,28 @@ as a batch. What cannot be taken is refused by name, with what to do.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor, nn
 from torch.utils.data import (
-    BatchSampler,
     DataLoader,
     Dataset,
     DistributedSampler,
     IterableDataset,
-    RandomSampler,
-    SequentialSampler,
     TensorDataset,
-    default_collate,
-    default_convert,
 )
-from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from aebook import processes
-from aebook._internal.checks import unmasked, whole
+from aebook._internal.checks import array, whole
 from aebook._internal.devices import computed_in, has_room
+from aebook._internal.loaders import collate_own, collated, collating, in_order, samples_of
 from aebook._internal.reading import check_weights, is_table, library, read, rows, some
 
 __all__ = [
@@ -275,7 +269,7 @@ class Loaded:
     def _own(self) -> Iterator[Any]:
         """What the loader gives to this process."""
         rank, size = processes.members()
-        loader = _collated(self.loader)
+        loader = collated(self.loader)
         if isinstance(self.loader.sampler, DistributedSampler):
             self.loader.sampler.set_epoch(self.key)
         elif isinstance(self.loader.batch_sampler, Order):
@@ -516,8 +510,7 @@ def vectors(data: Data) -> Tensor:
             [0., 1.]], dtype=torch.float64)
     """
     x = messages(data, dtype=torch.float64, device=torch.device("cpu")).double()
-    if x.dim() != 2 or not x.numel():
-        raise ValueError(f"got data of shape {tuple(x.shape)}, expected (samples, numbers)")
+    array("data", x, "(N, m)", finite=False)
     return x
 
 
@@ -547,8 +540,7 @@ def blocks(data: Data, size: int = 4096) -> Iterator[Tensor]:
     held, rows = [], 0
     for x, *others in batches:
         check_alone(others[0])
-        if x.dim() != 2 or (held and x.shape[1] != held[0].shape[1]):
-            raise ValueError(f"got data of shape {tuple(x.shape)}, expected (samples, numbers)")
+        array("data", x, f"(N, {held[0].shape[1] if held else 'm'})", finite=False)
         held.append(x.double())
         rows += len(x)
         if rows >= size:
@@ -673,127 +665,25 @@ def _loaded(
                 "all of it: give the Dataset itself, which is then divided, or a DataLoader "
                 "with sampler=torch.utils.data.DistributedSampler(dataset)"
             )
-        samples = None if stream else _count(data.dataset)
+        samples = None if stream else samples_of(data.dataset)
         if samples is not None:
             _check_count(samples, shuffle)
-        loader = _collating(_in_order(data) if ordered else data)
+        loader = collating(in_order(data) if ordered else data)
         return Loaded(loader, samples, data.batch_size, shuffle, form)
-    own: dict[str, Any] = {"collate_fn": _collate}
+    own: dict[str, Any] = {"collate_fn": collate_own}
     if ordered:
         # what only reads takes nothing from the global generator
         own["generator"] = torch.Generator()
     if stream:
         loader = DataLoader(data, size or default, **own)
         return Loaded(loader, None, size or default, shuffle, form)
-    count = _count(data)
+    count = samples_of(data)
     order = Order(count, _size(size, count, default), shuffle)
     if members.size > 1:
         loader = DataLoader(data, batch_sampler=order, **own)
     else:
         loader = DataLoader(data, order.batch_size, shuffle=shuffle, **own)
     return Loaded(loader, order.samples, order.batch_size, shuffle, form)
-
-
-def _count(dataset: Dataset) -> int:
-    try:
-        return len(cast(Sized, dataset))
-    except TypeError as error:
-        raise ValueError(
-            f"got a {type(dataset).__name__} without a length, expected a Dataset that has one: "
-            "give it __len__, or make it an IterableDataset"
-        ) from error
-
-
-def _in_order(loader: DataLoader) -> DataLoader:
-    """A loader of the same batches, in the order of the data set and with the last one."""
-    sampler, batches, size = loader.sampler, loader.batch_sampler, loader.batch_size
-    stream = isinstance(loader.dataset, IterableDataset)
-    if size is None and type(batches) is BatchSampler:
-        sampler, size = batches.sampler, batches.batch_size
-    whole = type(sampler) is SequentialSampler or (
-        type(sampler) is RandomSampler
-        and not sampler.replacement
-        and sampler.num_samples == len(sampler.data_source)
-    )
-    usual = batches is None or type(batches) is BatchSampler
-    if type(loader).__iter__ is not DataLoader.__iter__ or not (stream or (whole and usual)):
-        which = type(loader if whole and usual else batches if whole else sampler).__name__
-        raise ValueError(
-            f"got a DataLoader with a {which} of its own, whose order nobody can tell; expected "
-            "one that goes through its data set: give the data set itself, or a "
-            "torch.utils.data.Subset of it"
-        )
-    return DataLoader(
-        loader.dataset,
-        size,
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        prefetch_factor=loader.prefetch_factor,
-        # so that nothing is taken from the global one
-        generator=torch.Generator(),
-    )
-
-
-def _collating(loader: DataLoader) -> DataLoader:
-    """A loader that makes its batches as these two do, if it has no way of its own."""
-    ways = {default_collate: _collate, default_convert: _convert}
-    way = next((own for usual, own in ways.items() if loader.collate_fn is usual), None)
-    if way is None:
-        return loader
-    loader = copy.copy(loader)
-    # and no workers that began otherwise
-    vars(loader).update(collate_fn=way, _iterator=None)
-    return loader
-
-
-def _collate(batch: list[Any]) -> Any:
-    """A batch of messages or of pairs, as PyTorch makes it, but that tuples become a tuple."""
-    if isinstance(batch[0], list):
-        read(batch[0])
-    together = {**default_collate_fn_map, Tensor: _stack_tensors, np.ndarray: _stack_arrays}
-    made = collate(batch, collate_fn_map=together)
-    return tuple(made) if isinstance(batch[0], tuple) else made
-
-
-def _stack_tensors(batch: Any, *, collate_fn_map: Any) -> Tensor:
-    read(batch[0])
-    with torch.no_grad():
-        return default_collate_fn_map[Tensor](batch, collate_fn_map=collate_fn_map)
-
-
-def _stack_arrays(batch: Any, *, collate_fn_map: Any) -> Tensor:
-    # PyTorch would drop masks, and does not know every type
-    return read(np.asarray(np.stack([unmasked(array) for array in batch])))
-
-
-def _convert(batch: Any) -> Any:
-    """A batch that the data set made."""
-    if isinstance(batch, tuple):
-        return tuple(_convert(part) for part in batch)
-    return read(batch) if isinstance(batch, Tensor | np.ndarray) else batch
-
-
-def _collated(loader: DataLoader) -> Iterator[Any]:
-    """Go through a loader; what cannot be made a batch is a fault of the data."""
-    batches = iter(loader)
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except (TypeError, ValueError, RuntimeError) as error:
-            signs = "default_collate", "stack expects", "of equal size", "the same shape"
-            if not any(sign in str(error) for sign in signs):
-                raise
-            raise ValueError(
-                f"the loader could not make a batch ({str(error).splitlines()[-1]}); expected "
-                "tensors or arrays of one shape: convert what the Dataset returns, or give the "
-                "DataLoader a collate_fn"
-            ) from error
-        yield batch
 
 
 def _parts(data: Any) -> tuple[Any, ...]:

@@ -113,8 +113,7 @@ def pack(bits: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     array([[2, 1]], dtype=uint8)
     """
     bits = as_array(bits)
-    if bits.ndim != 2 or bits.shape[1] == 0:
-        raise ValueError(f"got bits of shape {bits.shape}, expected (N, p) with p > 0")
+    array("bits", bits, "(N, p)", finite=False, empty=0 not in bits.shape[1:])
     if bits.dtype != bool:
         if not np.isin(bits, (0, 1)).all():
             raise ValueError("got values other than 0 and 1, expected bits: compare with 0.5 first")

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from aebook._internal.checks import array, number, whole
+from aebook._internal.checks import array, number, symbols, whole
 from aebook._internal.contract import checked
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
@@ -442,17 +442,9 @@ def message_lengths(x: Tensor, vocabulary: int) -> Tensor:
     >>> message_lengths(torch.tensor([[2, 3, 1], [1, 0, 0]]), vocabulary=4)
     tensor([3, 1])
     """
-    if not isinstance(x, Tensor) or x.dim() != 2 or x.dtype != torch.int64:
-        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"got {got}, expected messages as an int64 tensor of shape (B, T)")
-    if x.numel() == 0:
-        raise ValueError(f"got no symbol, expected (B, T) from 0 to {vocabulary - 1}")
+    symbols(x, vocabulary, empty=False)
     there = x != PADDING
-    size, begun = there.sum(1), there.long().cumprod(1).sum(1)
-    # read once: each read waits for a GPU
-    size, begun, least, most = torch.stack((size, begun, x.amin(1), x.amax(1))).cpu()
-    if int(least.min()) < 0 or int(most.max()) >= vocabulary:
-        raise ValueError(f"got symbols out of range, expected (B, T) from 0 to {vocabulary - 1}")
+    size, begun = torch.stack((there.sum(1), there.long().cumprod(1).sum(1))).cpu()
     if not torch.equal(size, begun) or not begun.all():
         raise ValueError(
             f"got the padding {PADDING} before the end of a message, or a message of nothing "

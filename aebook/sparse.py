@@ -122,41 +122,25 @@ class SparseLinear(nn.Module):
         return f"{n}, {m}, bias={self.bias is not None}"
 
 
-class SparseTransposed(nn.Module):
+class SparseTransposed(Transposed):
     """The same with the weight of an encoder's layer, which is stored by rows already.
 
     Parameters
     ----------
-    tied
-        The layer of a tied decoder in whose place this one stands.
+    source, bias
+        As in :class:`aebook.networks.Transposed`.
 
     Examples
     --------
-    >>> from aebook.networks import Transposed
     >>> from aebook.sparse import SparseTransposed
-    >>> tied, z = Transposed(torch.nn.Linear(4, 10), bias=True), torch.eye(10)
-    >>> torch.allclose(SparseTransposed(tied)(z), tied(z))
+    >>> source, z = torch.nn.Linear(4, 10), torch.eye(10)
+    >>> torch.allclose(SparseTransposed(source, bias=True)(z), source.weight)
     True
     """
 
-    @checked
-    def __init__(self, tied: Transposed) -> None:
-        super().__init__()
-        # in a tuple, so that the weight is registered once, by its owner
-        self._source, self.bias = (tied.source,), tied.bias
-
-    @property
-    def source(self) -> nn.Linear:
-        """The layer whose weight this one has."""
-        return self._source[0]
-
-    def arguments(self) -> dict[str, Any]:
-        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
-        return {"bias": self.bias is not None}
-
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, h: Tensor) -> Tensor:
         """Outputs (B, m) of codes (B, n): see :func:`sparse_linear`."""
-        return sparse_linear(z, self.source.weight, self.bias)
+        return sparse_linear(h, self.source.weight, self.bias)
 
 
 @checked
@@ -194,7 +178,8 @@ def sparse_decoder(decoder: Chain) -> Chain:
             "then unit_columns"
         )
     if isinstance(first, Transposed):
-        decoder[0].map = SparseTransposed(first)
+        decoder[0].map = SparseTransposed(first.source, first.bias is not None)
+        decoder[0].map.bias = first.bias
     elif isinstance(first, nn.Linear):
         layer = SparseLinear(first.in_features, first.out_features, first.bias is not None)
         layer = layer.to(first.weight)
@@ -266,7 +251,7 @@ def unit_columns(decoder: Chain) -> Chain:
     tensor([1., 1., 1.])
     """
     maps = _maps(decoder)
-    if any(isinstance(layer, Transposed | SparseTransposed) for layer in maps):
+    if any(isinstance(layer, Transposed) for layer in maps):
         raise ValueError(
             "got a tied decoder, expected one with weights of its own: its columns are the "
             "encoder's rows, and tying already stops L1 from shrinking one against the other"
@@ -282,7 +267,7 @@ def _maps(decoder: Chain) -> list[nn.Module]:
     """The linear maps of a decoder's layers, first to last."""
     layers = decoder if isinstance(decoder, Chain) else ()
     maps: list[Any] = [getattr(layer, "map", None) for layer in layers]
-    kinds = (nn.Linear, SparseLinear, Transposed, SparseTransposed)
+    kinds = nn.Linear | SparseLinear | Transposed
     if not maps or not all(isinstance(m, kinds) for m in maps):
         raise ValueError(
             f"got a {type(decoder).__name__} that is not all linear layers, expected a decoder of "

@@ -31,6 +31,7 @@ from aebook.jacobian import contractive as contractive_penalty
 from aebook.networks import Activation, Standardised, mlp, tied_decoder
 from aebook.penalties import activity, kl_to_prior, sparsity
 from aebook.sparse import sparse_decoder
+from aebook.sparse import unit_columns as with_unit_columns
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -261,6 +262,7 @@ def sparse(
     output: Activation | None = nn.Sigmoid,
     tied: bool = False,
     bias: bool = True,
+    unit_columns: bool = False,
     corruption: Corruption | None = None,
     distance: Distance = squared_error,
     penalties: Penalties | None = None,
@@ -279,12 +281,14 @@ def sparse(
         :math:`w_k`, 0 or more: one number for all layers, or one for each.
     target
         :math:`ρ_k`, likewise. None: the penalty is the norm of the activities, ``kind="l1"`` or
-        ``"l2"``, see :func:`aebook.penalties.activity`; keep the decoder's columns at unit norm
-        then, see :func:`aebook.sparse.unit_columns`, or larger columns make the norm small.
+        ``"l2"``, see :func:`aebook.penalties.activity`. Larger columns of the decoder's weights
+        make that small, unless they have unit norm.
     kind, over
         See :func:`aebook.penalties.sparsity`.
     activation
         Of the encoder's layers, the code included, and of the decoder's hidden layers.
+    unit_columns
+        Whether they have, see :func:`aebook.sparse.unit_columns`.
     output, tied, bias, corruption, distance, penalties
         As in :func:`plain`.
 
@@ -300,7 +304,9 @@ def sparse(
         raise ValueError("got kind='kl' without a target, expected a target from 0 to 1")
     layers = 1 if _given(widths) else len(widths) - 1
     weights, targets = _each(weight, layers, "weight"), _each(target, layers, "target")
-    model = Autoencoder(*_networks(widths, activation, activation, output, tied, bias))
+    encoder, decoder = _networks(widths, activation, activation, output, tied, bias)
+    if unit_columns:
+        with_unit_columns(decoder)
     own = {}
     for layer in range(layers):
         which = layer - layers
@@ -311,6 +317,7 @@ def sparse(
             penalty = sparsity(desired, kind, over, which)
         name = "sparsity" if layers == 1 else f"sparsity_{layer + 1}"
         own[name] = (weights[layer], penalty)
+    model = Autoencoder(encoder, decoder)
     return Objective(model, corruption, distance, _with(own, penalties))
 
 

@@ -64,7 +64,8 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     """Number bytes, lambdas and long texts, as pytest does with other objects."""
     if isinstance(val, bytes) or getattr(val, "__name__", "") == "<lambda>":
         return argname
-    if isinstance(val, str) and not re.fullmatch("[ -~]{,40}", val):
+    # a dotted name is short enough as it is
+    if isinstance(val, str) and not re.fullmatch(r"[ -~]{,40}|[\w.]{,90}", val, re.ASCII):
         return argname
     return None
 

@@ -159,7 +159,7 @@ def test_the_price_is_that_of_the_code_unless_noise_stands_for_it():
     assert torch.equal(rate(seen_by(objective, x)), exact)
     objective.model.encoder.requires_grad_(True)
     assert torch.equal(rate(seen_by(objective.eval(), x)), exact)
-    objective.model.bottleneck.kind = "noise"
+    objective = transform_coder(0.1, x, kind="noise", hidden=2)
     noisy = seen_by(objective.train(), x)
     assert torch.equal(rate(noisy), objective.model.bottleneck.bits(noisy.code))
 

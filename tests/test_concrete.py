@@ -199,7 +199,7 @@ def test_bad_arguments_are_refused(arguments, message):
 
 @pytest.mark.parametrize("shape", [(3, 8), (9,), (3, 1, 9)])
 def test_batches_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"expected \(batch, 9\): flatten the messages"):
+    with pytest.raises(ValueError, match=r"expected \(B, 9\)"):
         ConcreteSelector(9, 4)(torch.rand(shape))
 
 

@@ -93,7 +93,7 @@ EXEMPT = {
     ),
     "runs in every step of training, on what the model gives it": (
         r"(bottlenecks|networks|sparse|distances|concrete|recurrent)\.[A-Z]\w+\."
-        r"(forward|top|layers|right_inverse|posterior|log_ratio|probabilities)$|training\.schedules\."
+        r"(forward|keep|layers|right_inverse|posterior|log_ratio|probabilities)$|training\.schedules\."
         r"|core\.(averaged|check_objective)$|penalties\.(kl_to_prior|weight_decay)$|boltzmann\.units\.|sparse\.sparse_linear$"
         r"|applications\.translation\.transformer\.[A-Z]\w+\.forward$"
         r"|applications\.compression\.(transform\.)?(rate$|[A-Z]\w+\."
@@ -358,7 +358,7 @@ CASES = {
         dict(z=torch.ones(3, 5, 4), target=vocabulary().encode(SENTENCES)),
     ),
     "sparse.SparseLinear": lambda: dict(n=4, m=3, bias=True),
-    "sparse.SparseTransposed": lambda: dict(tied=networks.Transposed(nn.Linear(6, 2), True)),
+    "sparse.SparseTransposed": lambda: dict(source=nn.Linear(6, 2), bias=True),
     "sparse.UnitColumns": lambda: dict(along=1),
     "sparse.sparse_decoder": lambda: dict(decoder=networks.mlp((2, 6))),
     "sparse.unit_columns": lambda: dict(decoder=networks.mlp((2, 6))),
@@ -429,6 +429,7 @@ CASES = {
         kind="kl",
         over="data",
         tied=False,
+        unit_columns=False,
         **NETWORK,
         **COMMON,
     ),
@@ -714,7 +715,7 @@ CASES = {
     "applications.compression.transform.Quantiser": lambda: dict(channels=3, kind="noise"),
     "applications.compression.transform.slope": lambda: dict(step=0.1),
     "applications.compression.transform.transform_coder": lambda: dict(
-        step=0.1, photographs=torch.rand(1, 3, 32, 32), hidden=4, kept=(4, 1)
+        step=0.1, photographs=torch.rand(1, 3, 32, 32), kind="mixed", hidden=4, kept=(4, 1)
     ),
     "applications.compression.bits_back.decode": lambda: dict(
         objective=binary_vae(), data=bits_back.encode(binary_vae(), data().round(), bits=3)

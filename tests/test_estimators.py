@@ -747,7 +747,7 @@ def test_score_needs_variance():
 
 def test_codes_of_another_width_are_refused():
     ae = clone(EVERY[0]).fit(table())
-    with pytest.raises(ValueError, match="got codes of 3 numbers, expected 2, as many"):
+    with pytest.raises(ValueError, match=r"got codes of .*, expected \(N, 2\)"):
         ae.inverse_transform(np.zeros((4, 3)))
 
 
@@ -756,10 +756,10 @@ def test_codes_of_another_width_are_refused():
     [
         ({"n_components": 0}, "got n_components=0, expected a whole number, 1 or more"),
         ({"n_components": 1.5}, "got n_components=1.5, expected a whole number"),
-        ({"variant": "deep"}, "got variant='deep', expected one of 'contractive', 'denoising'"),
+        ({"variant": "deep"}, "got variant='deep', expected 'contractive', 'denoising'"),
         ({"variant": torch.nn.Linear(2, 2)}, "got variant=Linear"),
-        ({"activation": "swish"}, "got activation='swish', expected one of 'elu', 'gelu'"),
-        ({"output": "exp"}, "got output='exp', expected one of 'linear', 'sigmoid'"),
+        ({"activation": "swish"}, "got activation='swish', expected 'elu', 'gelu'"),
+        ({"output": "exp"}, "got output='exp', expected 'linear' or 'sigmoid'"),
         ({"output": "sigmoid"}, "got output='sigmoid' with scale=True: standardised features"),
         ({"output": "sigmoid", "scale": False}, r"for values from .*, expected values in \[0, 1\]"),
         ({"variant": "linear", "activation": "relu"}, "with variant='linear', expected None and"),
@@ -776,7 +776,7 @@ def test_codes_of_another_width_are_refused():
         ),
         (
             {"variant": "denoising", "variant_params": {"corruption": "blur"}},
-            "got corruption='blur', expected one of 'gaussian', 'masking'",
+            "got corruption='blur', expected 'gaussian', 'masking'",
         ),
     ],
 )
@@ -966,9 +966,7 @@ def test_outliers_off_the_plane_are_found():
 
 @pytest.mark.parametrize("share", [0, 0.6, -1, np.nan, "some", None, True])
 def test_contaminations_that_make_no_sense(share):
-    with pytest.raises(
-        ValueError, match=r"got contamination=.*, expected 'auto' or a number above"
-    ):
+    with pytest.raises(ValueError, match=r"got contamination=.* at most 0.5, or 'auto'"):
         AutoencoderDetector(contamination=share).fit(table())
 
 
@@ -1050,9 +1048,7 @@ def test_the_number_of_features(asked, got):
 
 @pytest.mark.parametrize("asked", [0, 8, 1.5, -0.5, 0.0, 1.0, np.nan, True, "all"])
 def test_numbers_of_features_that_make_no_sense(asked):
-    with pytest.raises(
-        ValueError, match=r"got n_features_to_select=.* with n_features = 7, expect"
-    ):
+    with pytest.raises(ValueError, match=r"got n_features_to_select=.*, expected a"):
         ConcreteFeatureSelector(asked).fit(table(m=7))
 
 

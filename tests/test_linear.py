@@ -153,7 +153,7 @@ def test_what_is_read_in_parts_gives_what_it_gives_at_once(size, where, monkeypa
         assert eckart_young(few, 2) == pytest.approx(eckart_young(x[:rows], 2), rel=1e-9)
     with pytest.raises(ValueError, match="got p=7 for data of shape"):
         principal_components(seen, 7)
-    with pytest.raises(ValueError, match=r"shape \(7, 2, 3\), expected \(samples, numbers\)"):
+    with pytest.raises(ValueError, match=r"shape \(7, 2, 3\) and .*, expected \(N, m\)"):
         principal_components(DataLoader(x.view(-1, 2, 3), batch_size=7))
     with pytest.raises(ValueError, match="got pairs of messages and targets"):
         principal_components(DataLoader(TensorDataset(x, x), batch_size=7))

@@ -91,15 +91,15 @@ def test_a_long_memory_repeats_what_it_was_made_from():
 def test_it_refuses_what_is_no_message():
     x = messages_of(0)
     for bad in (x.float(), x[0], x.numpy()):
-        with pytest.raises(ValueError, match=r"got messages.* expected (a tensor|int64)"):
+        with pytest.raises(ValueError, match=r"got messages.* expected (a tensor|.*int64)"):
             NGram(bad, 2)
-    with pytest.raises(ValueError, match="got symbols from -1 to"):
+    with pytest.raises(ValueError, match=r"int64 from -1 to .*, 0 or more"):
         NGram(x - 1, 2)
     with pytest.raises(ValueError, match="got order=0"):
         NGram(x, 0)
     with pytest.raises(ValueError, match="expected a lower one"):
         NGram(x, 40)
-    with pytest.raises(ValueError, match="expected 0 to 2"):
+    with pytest.raises(ValueError, match="from 0 to 2"):
         NGram(x, 2, 3)
-    with pytest.raises(ValueError, match="got symbols from 1 to 9, out of range, expected 0 to 4"):
+    with pytest.raises(ValueError, match=r"int64 from 1 to 9, expected .*, from 0 to 4"):
         NGram(x, 2).log_likelihood(torch.tensor([[9, 1]]))

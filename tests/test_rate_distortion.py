@@ -234,8 +234,8 @@ def test_a_codec_of_pillow_keeps_alpha_where_the_format_has_a_place_for_it(forma
     [
         ("JPEG", np.zeros((8, 8, 4), np.uint8), r"cannot write.*:3\] for alpha"),
         ("JPEG", np.zeros((3, 8, 8), np.uint8), "channels first"),
-        ("JPEG", np.zeros((8, 8, 2), np.uint8), "expected uint8"),
-        ("JPEG", np.zeros((8, 8)), "type float64"),
+        ("JPEG", np.zeros((8, 8, 2), np.uint8), "got channels=2, expected 3 or 4"),
+        ("JPEG", np.zeros((8, 8)), "float64, expected uint8"),
         ("JPEG", np.zeros((0, 8), np.uint8), "expected one image"),
     ],
 )

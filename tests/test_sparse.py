@@ -139,9 +139,8 @@ def test_l1_falls_for_free_without_unit_columns_and_not_with_them():
 def test_unit_columns_survive_copies_state_dicts_and_resumed_checkpoints(tmp_path):
     def make():
         torch.manual_seed(0)
-        objective = aebook.variants.sparse((9, 20), 1e-2, target=None, kind="l1")
-        unit_columns(objective.model.decoder)
-        return objective
+        options = {"target": None, "kind": "l1", "unit_columns": True}
+        return aebook.variants.sparse((9, 20), 1e-2, **options)
 
     x = torch.rand(64, 9)
     whole = make()

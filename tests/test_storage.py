@@ -278,6 +278,7 @@ STATED = {
     for module in pkgutil.walk_packages(aebook.__path__, "aebook.")
     for cls in vars(importlib.import_module(module.name)).values()
     if inspect.isclass(cls) and issubclass(cls, nn.Module) and hasattr(cls, "arguments")
+    if not cls.__name__.startswith("_")
 }
 
 

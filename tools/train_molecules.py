@@ -102,7 +102,7 @@ def report(model: aebook.Autoencoder, alphabet: Alphabet, known: list[str]) -> N
     test = molecules("test")[:2000]
     x = alphabet.encode(test, LENGTH)
     objective = variational(len(alphabet), CODE, LENGTH, hidden=HIDDEN)
-    objective.model = model
+    objective.model.load_state_dict(model.state_dict())
     terms = aebook.evaluate(objective.eval(), x)
     exact = sum(a == b for a, b in zip(alphabet.decode(model.reconstruct(x)), test, strict=True))
     print(f"test: {terms}, exactly reconstructed {exact / len(test):.3f}")

@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"  {path.name}: {len(data):,} bytes, SHA-256 {sha256(data)}")
         model = pretrained.load(name) if options.check else aebook.load(path)
         stored = untrained(recipe)
-        stored.model = model.float()
+        stored.model.load_state_dict(model.state_dict())
         score(stored, recipe, "as stored")
     return 0
 

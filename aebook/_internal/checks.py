@@ -252,8 +252,11 @@ def array(
     fits = fits and all(n == int(s) for n, s in zip(shape, sides, strict=False) if s.isdigit())
     fits, said = fits and (empty or 0 not in shape), ","
     if fits and 0 not in shape and (finite or least is not None or most is not None):
-        plain = values.detach() if isinstance(values, Tensor) else values
-        low, high = float(plain.min()), float(plain.max())
+        if isinstance(values, Tensor):
+            # together, since a GPU waits where a number is read
+            low, high = torch.stack(values.detach().aminmax()).tolist()
+        else:
+            low, high = float(values.min()), float(values.max())
         said = f" from {low:.4g} to {high:.4g},"
         fits = (math.isfinite(low) and math.isfinite(high)) or not finite
         fits = fits and (least is None or low >= least) and (most is None or high <= most)
@@ -268,18 +271,11 @@ def array(
         raise ValueError(f"got {name} of shape {shape} and {kind}{said} expected {asked}")
 
 
-def symbols(x: Any, below: int | None = None) -> None:
+def symbols(x: Any, below: int | None = None, *, empty: bool = True) -> None:
     """Refuse what are no messages of symbols: an int64 tensor (B, T) of 0 and above."""
     tensors(messages=x)
-    if x.dim() != 2 or x.dtype != torch.int64:
-        raise ValueError(
-            f"got messages of shape {tuple(x.shape)} and {x.dtype}, expected int64, (B, T)"
-        )
-    if x.numel() and (int(x.min()) < 0 or (below is not None and int(x.max()) >= below)):
-        asked = "0 or more" if below is None else f"0 to {below - 1}"
-        raise ValueError(
-            f"got symbols from {int(x.min())} to {int(x.max())}, out of range, expected {asked}"
-        )
+    most = None if below is None else below - 1
+    array("messages", x, "(B, T)", "int64", least=0, most=most, empty=empty)
 
 
 def counted(what: str, count: int, least: int = 1) -> None:

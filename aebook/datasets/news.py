@@ -52,6 +52,8 @@ DAY, CLOCK = 86_400, 5 * 3_600
 SOURCES = ("web", "android", "iphone", "deck", "other")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
+# without checksums, which the publisher does not give: what comes is compared with the table that
+# was published, by `read_news`, and only then kept
 NEWS = verified.Archive(
     "online-news-popularity", "https://archive.ics.uci.edu/static/public/332/", checksums={}
 )

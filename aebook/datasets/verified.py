@@ -116,7 +116,14 @@ def check_split(split: str) -> None:
 
 
 def sha256(data: bytes) -> str:
-    """Return the SHA-256 of some bytes, in hexadecimal."""
+    """Return the SHA-256 of some bytes, in hexadecimal.
+
+    Examples
+    --------
+    >>> from aebook.datasets.verified import sha256
+    >>> sha256(b"")[:8]
+    'e3b0c442'
+    """
     return hashlib.sha256(data).hexdigest()
 
 

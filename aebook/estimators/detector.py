@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import numbers
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,18 +14,14 @@ from sklearn.model_selection import KFold
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
-from aebook._internal.checks import one_of
-from aebook.core import Objective
+from aebook._internal.checks import number, one_of
 from aebook.estimators.network import (
-    NetworkEstimator,
     Samples,
     Table,
+    VariantEstimator,
     Weights,
-    code_units,
-    hidden_layers,
-    make_objective,
+    or_auto,
     rows,
-    unit_interval,
     whole_or_not,
 )
 from aebook.metrics import threshold
@@ -48,7 +43,7 @@ def _of_training(detector: AutoencoderDetector) -> bool:
     return True
 
 
-class AutoencoderDetector(OutlierMixin, NetworkEstimator):
+class AutoencoderDetector(OutlierMixin, VariantEstimator):
     r"""Outliers are what an autoencoder reconstructs badly: score :math:`-\|x' - x\|^2`.
 
     The error is that of scaled features, summed. As everywhere in scikit-learn, and other than in
@@ -159,9 +154,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         ``sample_weight`` as in :meth:`AutoencoderTransformer.fit`; in the threshold, a weight is
         how many samples one stands for.
         """
-        self._start()
-        x, w = self._weighed(X, sample_weight)
-        x = unit_interval(x, self.output, self.scale)
+        x, w = self._given(X, sample_weight)
         if self.novelty:
             errors, w = self._unseen(x, w)
         else:
@@ -184,9 +177,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         the pass. Scaling and weights are as in :meth:`AutoencoderTransformer.partial_fit`.
         """
         first = not hasattr(self, "objective_")
-        self._start(first)
-        x, w = self._weighed(X, sample_weight, reset=first)
-        x = unit_interval(x, self.output, self.scale)
+        x, w = self._given(X, sample_weight, first)
         if first:
             self._begin(x, w, self._objective)
             self._window = np.empty(0), np.empty(0)
@@ -266,10 +257,6 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
             self._learn(x, w)
         return errors, rows(w, scored)
 
-    def _learn(self, x: Table, w: Weights) -> None:
-        self._begin(x, w, self._objective)
-        self._train(self._scaled(x), w)
-
     def _set_offset(self, errors: np.ndarray, w: Weights) -> None:
         """The threshold of errors, for new samples or for these."""
         self._window = errors, np.ones(len(errors)) if w is None else w
@@ -292,15 +279,7 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
 
     def _share(self) -> float | None:
         """The share of outliers, or None for the fence."""
-        c = self.contamination
-        share = (
-            isinstance(c, numbers.Real) and not isinstance(c, bool) and 0 < cast(float, c) <= 0.5
-        )
-        if not (share or (isinstance(c, str) and c == "auto")):
-            raise ValueError(
-                f"got contamination={c!r}, expected 'auto' or a number above 0 and at most 0.5"
-            )
-        return float(c) if share else None
+        return or_auto(number, "contamination", self.contamination, most=0.5)
 
     def _start(self, first: bool = True) -> None:
         super()._start(first)
@@ -316,12 +295,3 @@ class AutoencoderDetector(OutlierMixin, NetworkEstimator):
         largest = torch.finfo(s.dtype).max / s.shape[1]
         parts = (self.objective_.model.reconstruct(s) - s).square()
         return parts.nan_to_num(nan=largest).clamp(max=largest)
-
-    def _objective(self, m: int) -> Objective:
-        return make_objective(
-            self.variant,
-            (m, *hidden_layers(self.hidden_layer_sizes), code_units(self.n_components, m)),
-            variant_params=self.variant_params,
-            activation=self.activation,
-            output=self.output,
-        )

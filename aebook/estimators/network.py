@@ -15,7 +15,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.stats import betabinom
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from aebook import corruptions, variants
 from aebook._internal import reading
 from aebook._internal.checks import number, one_of, shown, whole
+from aebook._internal.contract import taken
 from aebook._internal.devices import named
 from aebook._internal.randomness import seeded
 from aebook.core import Objective
@@ -36,19 +37,20 @@ from aebook.training.loop import fit
 from aebook.training.schedules import constant
 
 __all__ = [
+    "KeepsTypes",
     "NetworkEstimator",
     "Samples",
-    "code_units",
+    "VariantEstimator",
     "held_out",
     "hidden_layers",
-    "make_objective",
     "matrix",
+    "or_auto",
     "rows",
-    "unit_interval",
     "whole_or_not",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+Number = TypeVar("Number", int, float)
 
 #: Samples (N, m) as a user gives them.
 Samples = ArrayLike | Data
@@ -142,8 +144,8 @@ class NetworkEstimator(BaseEstimator):
     def _start(self, first: bool = True) -> None:
         """Check the parameters that all have; at first, start a stream of random numbers."""
         one_of("scale", self.scale, (True, False))
-        _whole_or_auto("epochs", self.epochs, 0)
-        _whole_or_auto("batch_size", self.batch_size, 1)
+        or_auto(whole, "epochs", self.epochs, least=0)
+        or_auto(whole, "batch_size", self.batch_size)
         number("lr", self.lr)
         one_of("early_stopping", self.early_stopping, ("auto", True, False))
         number("validation_fraction", self.validation_fraction, below=1)
@@ -365,6 +367,83 @@ class NetworkEstimator(BaseEstimator):
         return tags
 
 
+class VariantEstimator(NetworkEstimator):
+    """The same for those whose objective is a variant, by its name."""
+
+    n_components: int | None
+    hidden_layer_sizes: tuple[int, ...]
+    variant: str
+    variant_params: dict[str, Any] | None
+    activation: str | None
+    output: str
+
+    def _given(
+        self, X: Samples, sample_weight: ArrayLike | None, first: bool = True
+    ) -> tuple[Table, Weights]:
+        """Samples and weights to train on; parameters are checked."""
+        self._start(first)
+        x, w = self._weighed(X, sample_weight, reset=first)
+        return _unit_interval(x, self.output, self.scale), w
+
+    def _learn(self, x: Table, w: Weights) -> None:
+        """Build the networks and train them."""
+        self._begin(x, w, self._objective)
+        self._train(self._scaled(x), w)
+
+    def _objective(self, m: int) -> Objective:
+        """The objective that plain values describe, for m features."""
+        make = _named("variant", self.variant, VARIANTS)
+        options = _plain(self.variant_params)
+        final = _named("output", self.output, OUTPUTS)
+        p = self.n_components
+        # a quarter of them, rounded up
+        code = -(-m // 4) if p is None else whole("n_components", p)
+        widths = (m, *hidden_layers(self.hidden_layer_sizes), code)
+        if self.variant == "linear":
+            if final is not None or self.activation is not None:
+                raise ValueError(
+                    f"got activation={self.activation!r} and output={self.output!r} with "
+                    "variant='linear', expected None and 'linear'"
+                )
+        else:
+            options["output"] = final
+            if self.activation is not None:
+                options["activation"] = _named("activation", self.activation, ACTIVATIONS)
+        try:
+            if self.variant == "denoising":
+                corrupt = _named("corruption", options.pop("corruption", "gaussian"), CORRUPTIONS)
+                options["corruption"] = corrupt(options.pop("level", 0.3))
+            if self.variant == "variational":
+                # the likelihood that goes with the output
+                options["distance"] = Gaussian(kind="optimal") if final is None else bernoulli
+            return make(widths, **options)
+        except TypeError as error:
+            raise ValueError(
+                f"got variant_params={self.variant_params!r} with variant={self.variant!r}: "
+                f"{error}; expected the parameters of aebook.variants.{self.variant} that are "
+                "plain values"
+            ) from error
+
+
+class KeepsTypes(TransformerMixin):
+    """A transformer that gives float32 for float32, and float64 for all else."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def or_auto(check: Callable[..., Number], name: str, value: Any, **limits: Any) -> Number | None:
+    """What a check makes of a number; None for 'auto'."""
+    if isinstance(value, str) and value == "auto":
+        return None
+    try:
+        return check(name, value, **limits)
+    except ValueError as error:
+        raise ValueError(f"{error}, or 'auto'") from None
+
+
 def matrix(name: str, values: Any, **options: Any) -> Any:
     """Samples or codes, whatever :func:`aebook.fit` takes, as scikit-learn takes them."""
     values = vectors(values).numpy() if isinstance(values, Dataset | DataLoader) else values
@@ -383,43 +462,6 @@ def held_out(n: int, share: float, random: RandomState) -> tuple[np.ndarray, np.
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def make_objective(
-    variant: str,
-    widths: tuple[int, ...],
-    *,
-    variant_params: dict[str, Any] | None,
-    activation: str | None,
-    output: str,
-) -> Objective:
-    """The objective that plain values describe."""
-    make = _named("variant", variant, VARIANTS)
-    options = _plain(variant_params)
-    final = _named("output", output, OUTPUTS)
-    if variant == "linear":
-        if final is not None or activation is not None:
-            raise ValueError(
-                f"got activation={activation!r} and output={output!r} with variant='linear', "
-                "expected None and 'linear'"
-            )
-    else:
-        options["output"] = final
-        if activation is not None:
-            options["activation"] = _named("activation", activation, ACTIVATIONS)
-    try:
-        if variant == "denoising":
-            corrupt = _named("corruption", options.pop("corruption", "gaussian"), CORRUPTIONS)
-            options["corruption"] = corrupt(options.pop("level", 0.3))
-        if variant == "variational":
-            # the likelihood that goes with the output
-            options["distance"] = Gaussian(kind="optimal") if final is None else bernoulli
-        return make(widths, **options)
-    except TypeError as error:
-        raise ValueError(
-            f"got variant_params={variant_params!r} with variant={variant!r}: {error}; expected "
-            f"the parameters of aebook.variants.{variant} that are plain values"
-        ) from error
-
-
 def hidden_layers(sizes: Any) -> tuple[int, ...]:
     """Sizes of hidden layers, from one number or a sequence of them."""
     try:
@@ -434,12 +476,7 @@ def hidden_layers(sizes: Any) -> tuple[int, ...]:
         ) from None
 
 
-def code_units(n_components: Any, m: int) -> int:
-    """Units of the code for m features; None: a quarter of them, rounded up."""
-    return -(-m // 4) if n_components is None else whole("n_components", n_components)
-
-
-def unit_interval(x: Table, output: str, scale: bool) -> Table:
+def _unit_interval(x: Table, output: str, scale: bool) -> Table:
     """Refuse samples that a sigmoid output cannot reproduce; clip what rounding left outside."""
     if not isinstance(output, str) or output != "sigmoid":
         return x
@@ -461,15 +498,12 @@ def unit_interval(x: Table, output: str, scale: bool) -> Table:
 
 
 def _named(what: str, name: Any, known: dict[str, Any]) -> Any:
-    if not isinstance(name, str) or name not in known:
-        raise ValueError(f"got {what}={name!r}, expected one of {', '.join(map(repr, known))}")
+    one_of(what, name, known)
     return known[name]
 
 
 def _plain(params: dict[str, Any] | None) -> dict[str, Any]:
-    if params is not None and not isinstance(params, dict):
-        raise ValueError(f"got variant_params={params!r}, expected a dict or None")
-    options = dict(params or {})
+    options = dict(taken("variant_params", params, dict | None) or {})
     for name, value in options.items():
         if not isinstance(value, bool | int | float | str | tuple | list | None | np.generic):
             raise ValueError(
@@ -477,14 +511,6 @@ def _plain(params: dict[str, Any] | None) -> dict[str, Any]:
                 "value: modules and functions would carry weights from one clone to the next"
             )
     return options
-
-
-def _whole_or_auto(name: str, value: Any, least: int) -> None:
-    if not (isinstance(value, str) and value == "auto"):
-        try:
-            whole(name, value, least)
-        except ValueError as error:
-            raise ValueError(f"{error}, or 'auto'") from None
 
 
 def _extremes(x: Table) -> tuple[np.ndarray, np.ndarray]:

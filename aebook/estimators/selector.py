@@ -13,13 +13,14 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from aebook import variants
+from aebook._internal.checks import array, is_number, number, whole
 from aebook.core import Autoencoder, Objective
 from aebook.estimators.network import (
+    KeepsTypes,
     NetworkEstimator,
     Samples,
     hidden_layers,
@@ -32,7 +33,7 @@ from aebook.training.temperature import annealing
 __all__ = ["ConcreteFeatureSelector"]
 
 
-class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
+class ConcreteFeatureSelector(KeepsTypes, SelectorMixin, NetworkEstimator):
     r"""The k features from which a decoder best imputes all: :math:`\min E \|x - D(x_S)\|^2`.
 
     Unsupervised. A concrete autoencoder (Balın, Abid & Zou 2019, :mod:`aebook.concrete`) has k
@@ -166,10 +167,7 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         given = matrix("features", X, accept_sparse=not self.scale)
         given = given.toarray() if sparse.issparse(given) else given
         chosen = np.flatnonzero(self.support_)
-        if given.shape[1] != len(chosen):
-            raise ValueError(
-                f"got {given.shape[1]} features, expected the {len(chosen)} that transform returns"
-            )
+        array("features", given, f"(N, {len(chosen)})", advice="as transform returns them")
         self._warn_outside(given, chosen)
         x = np.zeros((len(given), len(self.support_)))
         x[:, chosen] = given
@@ -179,22 +177,11 @@ class ConcreteFeatureSelector(SelectorMixin, NetworkEstimator):
         return x
 
     def _count(self, m: int) -> int:
-        k = 0.5 if self.n_features_to_select is None else self.n_features_to_select
-        if isinstance(k, numbers.Real) and not isinstance(k, bool):
-            if isinstance(k, numbers.Integral) and 1 <= k <= m:
-                return int(k)
-            if not isinstance(k, numbers.Integral) and 0 < k < 1:
-                return max(1, int(k * m))
-        raise ValueError(
-            f"got n_features_to_select={k!r} with n_features = {m}, expected a whole number from "
-            f"1 to {m}, a share between 0 and 1, or None"
-        )
+        name, k = "n_features_to_select", self.n_features_to_select
+        if k is None or (is_number(k) and not isinstance(k, numbers.Integral)):
+            return max(1, int(number(name, 0.5 if k is None else k, below=1) * m))
+        return whole(name, k, most=m, advice="or a share above 0 and below 1, or None")
 
     def _get_support_mask(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         check_is_fitted(self, "support_")
         return self.support_
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -9,19 +9,15 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
-from aebook.core import Objective
+from aebook._internal.checks import array
 from aebook.estimators.network import (
-    NetworkEstimator,
+    KeepsTypes,
     Samples,
-    code_units,
-    hidden_layers,
-    make_objective,
+    VariantEstimator,
     matrix,
-    unit_interval,
     whole_or_not,
 )
 from aebook.metrics import fvu
@@ -29,7 +25,7 @@ from aebook.metrics import fvu
 __all__ = ["AutoencoderTransformer"]
 
 
-class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
+class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, KeepsTypes, VariantEstimator):
     r"""Codes of an autoencoder, :math:`z = b(E_φ(x))`, and reconstructions :math:`D_θ(z)`.
 
     A nonlinear relative of ``sklearn.decomposition.PCA``. Codes have no order and no fixed
@@ -162,11 +158,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         ``sample_weight`` (N,), 0 or more, says how much each sample counts: in the scaling and, as
         a weighted mean, in the loss. What has the weight 0 is left out.
         """
-        self._start()
-        x, w = self._weighed(X, sample_weight)
-        x = unit_interval(x, self.output, self.scale)
-        self._begin(x, w, self._objective)
-        self._train(self._scaled(x), w)
+        self._learn(*self._given(X, sample_weight))
         return self
 
     @whole_or_not
@@ -179,9 +171,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         scaling is that of the first call, whose samples should be typical.
         """
         first = not hasattr(self, "objective_")
-        self._start(first)
-        x, w = self._weighed(X, sample_weight, reset=first)
-        x = unit_interval(x, self.output, self.scale)
+        x, w = self._given(X, sample_weight, first)
         if first:
             self._begin(x, w, self._objective)
         self._pass(x, w)
@@ -205,11 +195,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Samples (N, m), in the unit of the data, that codes (N, p) stand for."""
         check_is_fitted(self, "objective_")
         z = matrix("codes", X, accept_sparse=False)
-        if z.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"got codes of {z.shape[1]} numbers, expected {self._n_features_out}, as many as "
-                "transform returns"
-            )
+        array("codes", z, f"(N, {self._n_features_out})", advice="as transform returns them")
         x = self._applied(self.objective_.model.decode, z.astype(np.float64))
         return self._unscaled(x).astype(z.dtype)
 
@@ -224,21 +210,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         s = s.toarray() if sparse.issparse(s) else s
         return 1 - fvu(torch.from_numpy(x), torch.from_numpy(s))
 
-    def _objective(self, m: int) -> Objective:
-        return make_objective(
-            self.variant,
-            (m, *hidden_layers(self.hidden_layer_sizes), code_units(self.n_components, m)),
-            variant_params=self.variant_params,
-            activation=self.activation,
-            output=self.output,
-        )
-
     @property
     def _n_features_out(self) -> int:
         # not n_components, which set_params may have changed since
         return self.objective_.model.decoder.shape[0]
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

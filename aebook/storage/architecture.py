@@ -26,7 +26,7 @@ from aebook._internal.checks import whole
 from aebook._internal.contract import taken
 from aebook.core import Autoencoder
 from aebook.networks import Chain, Transposed
-from aebook.sparse import SparseTransposed, UnitColumns
+from aebook.sparse import UnitColumns
 
 __all__ = ["KINDS", "build", "describe", "tensors"]
 
@@ -48,7 +48,6 @@ KINDS: dict[str, type[nn.Module]] = {
     f"torch.nn.{name}": getattr(nn, name) for name in _TORCH.split()
 }
 _NAMES = {cls: name for name, cls in KINDS.items()}
-_TIED = (Transposed, SparseTransposed)
 _CONTAINERS = (Autoencoder, Chain, nn.Sequential)
 
 # levels of containers within containers; Python's own limit would be reached at some hundreds
@@ -173,7 +172,7 @@ def _describe(module: nn.Module, path: str, seen: dict[nn.Module, str]) -> dict[
     node: dict[str, Any] = {"kind": kind, "arguments": _arguments(module, cls)}
     if columns is not None:
         node["unit_columns"] = columns
-    if isinstance(module, _TIED):
+    if isinstance(module, Transposed):
         source = module.source
         if source not in seen:
             raise ValueError(
@@ -218,13 +217,11 @@ def _build(
         if cls is Chain:
             return Chain(arguments["shape"], *children.values())
         return nn.Sequential(OrderedDict(children))
-    if cls in _TIED:
+    if issubclass(cls, Transposed):
         source = cast(nn.Linear, built[node["source"]])
         # next to its weight, which is real if the layer is in a part that was given
         with source.weight.device:
-            module: nn.Module = Transposed(source, **arguments)
-        if cls is SparseTransposed:
-            module = SparseTransposed(module)
+            module: nn.Module = cls(source, **arguments)
     else:
         module = cls(**arguments)
     if "unit_columns" in node:
@@ -267,8 +264,6 @@ def _class(kind: str) -> type[nn.Module] | None:
 
 def _names(cls: type[nn.Module]) -> set[str]:
     """Arguments of a class that describe it: not where its tensors are, and of which type."""
-    if cls in _TIED:
-        return {"bias"}
     # recurrent layers take what their common base takes
     signature = inspect.signature(nn.RNNBase if issubclass(cls, nn.RNNBase) else cls.__init__)
     names = {
@@ -276,7 +271,7 @@ def _names(cls: type[nn.Module]) -> set[str]:
         for p in signature.parameters.values()
         if p.kind is not p.VAR_POSITIONAL
         and p.kind is not p.VAR_KEYWORD
-        and p.name not in ("self", "device", "dtype", "encoder", "bottleneck", "decoder")
+        and p.name not in ("self", "device", "dtype", "encoder", "bottleneck", "decoder", "source")
         and not p.name.startswith("_")
     }
     if issubclass(cls, nn.RNNBase):

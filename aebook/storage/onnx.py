@@ -103,13 +103,10 @@ class _FixedTopK(nn.Module):
 
     def __init__(self, bottleneck: TopK) -> None:
         super().__init__()
-        self.kept = max(1, round(bottleneck.alpha * int(bottleneck.k)))
-        self.by = bottleneck.by
+        self.bottleneck, self.k = bottleneck, int(bottleneck.k)
 
     def forward(self, h: Tensor) -> Tensor:
-        size = h.abs() if self.by == "magnitude" else h
-        kept = size.topk(min(self.kept, h.shape[-1]), dim=-1).indices
-        return torch.zeros_like(h).scatter(-1, kept, h.gather(-1, kept))
+        return self.bottleneck.keep(h, self.k)
 
 
 def _unrolled(module: nn.Module) -> nn.Module:

@@ -80,12 +80,13 @@ def lbfgs(
         warn_beyond_reach(objective, extremes, x[:1], target, stacklevel=4)
         history = History()
         with carried(history), explained():
-            _minimise(objective, history, x, target, int(iterations), tolerance)
+            _minimise(objective, parameters, history, x, target, int(iterations), tolerance)
     return history
 
 
 def _minimise(
     objective: nn.Module,
+    parameters: list[nn.Parameter],
     history: History,
     x: Tensor,
     target: Tensor | None,
@@ -94,7 +95,7 @@ def _minimise(
 ) -> None:
     train(objective, at_rest(objective))
     optimiser = torch.optim.LBFGS(
-        trainable(objective),
+        parameters,
         history_size=50,
         tolerance_grad=0,
         tolerance_change=0,

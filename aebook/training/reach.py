@@ -43,6 +43,13 @@ def output_range(decoder: nn.Module, code: Tensor) -> tuple[str, float, float] |
         The decoder.
     code
         What it can take, (B, ...).
+
+    Examples
+    --------
+    >>> from aebook.training.reach import output_range
+    >>> decoder = aebook.networks.mlp((2, 8), output=torch.nn.Sigmoid)
+    >>> output_range(decoder, torch.rand(5, 2))
+    ('sigmoid', 0.0, 1.0)
     """
     with torch.enable_grad():
         step = decoder(code.detach().requires_grad_(code.is_floating_point())).grad_fn

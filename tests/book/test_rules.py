@@ -36,6 +36,8 @@ CELL_METADATA = {"mystnb", "tags"}
 TAGS = {"hide-input", "hide-output", "hide-cell", "scroll-output", "raises-exception", "trained"}
 # A result that is a truth value alone: it does not say by how much.
 TRUTH = re.compile(r"\b(True|False)\b")
+# What the parts of the equation are called, and who has them.
+MADE = {"objective", "model", "encoder", "decoder", "bottleneck", "corruption", "distance"}
 
 pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="there are no notebooks in book/")
 
@@ -49,6 +51,11 @@ def code_cells(notebook):
     """Number and cell of each code cell, counted as nbval and Jupyter count."""
     cells = (cell for cell in notebook.cells if cell.cell_type == "code")
     return list(enumerate(cells, start=1))
+
+
+def tree(cell) -> ast.Module:
+    """A code cell as Python, without the installation in the first."""
+    return ast.parse(re.sub(r"(?m)^(\s*)%pip .*$", r"\1pass", cell.source))
 
 
 def text_of(notebook) -> str:
@@ -206,9 +213,7 @@ def test_no_other_cell_says_so(path) -> None:
 def test_every_check_shows_its_number_beside_its_bound(notebook) -> None:
     bad = []
     for number, cell in code_cells(notebook):
-        plain = re.sub(r"^(\s*)%pip .*$", r"\1pass", cell.source, flags=re.MULTILINE)
-        tree = ast.parse(plain)
-        if any(isinstance(node, ast.Assert) for node in ast.walk(tree)) or re.search(
+        if any(isinstance(node, ast.Assert) for node in ast.walk(tree(cell))) or re.search(
             r"\bassert_(close|equal|allclose)\b", cell.source
         ):
             bad.append(f"cell {number}: asserts in silence; use `verify`, which prints the number")
@@ -223,13 +228,30 @@ def test_nothing_is_rounded_before_it_is_checked(notebook) -> None:
     bad = [
         f"{number}: {ast.unparse(call)}"
         for number, cell in code_cells(notebook)
-        for check in ast.walk(ast.parse(re.sub(r"(?m)^(\s*)%.*$", r"\1pass", cell.source)))
+        for check in ast.walk(tree(cell))
         if isinstance(check, ast.Call) and getattr(check.func, "id", "") == "verify"
         for call in ast.walk(check.args[1])
         if isinstance(call, ast.Call)
         and getattr(call.func, "attr", getattr(call.func, "id", "")) in ("round", "rint")
     ]
     assert not bad, f"check the number itself, and say digits= to print fewer: {bad}"
+
+
+def test_what_was_made_is_not_changed() -> None:
+    # a setting is an argument of what makes a model; weights alone are set afterwards
+    sources = {path.name: ast.parse(path.read_text()) for path in (ROOT / "tools").rglob("*.py")}
+    for name, path in zip(IDS, NOTEBOOKS, strict=True):
+        cells = code_cells(nbformat.read(path, as_version=4))
+        sources |= {f"{name}, cell {number}": tree(cell) for number, cell in cells}
+    bad = {
+        f"{place}: {ast.unparse(node)}"
+        for place, source in sources.items()
+        for node in ast.walk(source)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if node.attr != "weight" and MADE & set(re.findall(r"\w+", ast.unparse(node)))
+        if getattr(node.value, "id", "") != "self"
+    }
+    assert not bad
 
 
 def test_every_seed_can_be_shifted(notebook) -> None:
@@ -270,9 +292,8 @@ def test_first_code_cell_works_on_colab_and_no_other_needs_a_network(notebook) -
 
 def test_code_is_plain_python(notebook) -> None:
     # no shell, no magics, apart from the installation in the first cell
-    for number, cell in code_cells(notebook):
-        plain = re.sub(r"^(\s*)%pip .*$", r"\1pass", cell.source, flags=re.MULTILINE)
-        ast.parse(plain, filename=f"cell {number}")
+    for _, cell in code_cells(notebook):
+        tree(cell)
 
 
 def test_chapter_has_its_parts_in_order(notebook) -> None:

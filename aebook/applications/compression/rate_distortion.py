@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator, PPoly
 
-from aebook._internal.checks import as_array, check_image, shown
+from aebook._internal.checks import array, as_array, check_image, one_of, shown
 from aebook._internal.contract import checked
 from aebook.metrics import psnr
 
@@ -98,13 +98,7 @@ def pillow(format: str, **options: Any) -> tuple[Callable[..., bytes], Callable[
         options = {"mct": 1, **options}
 
     def compress(image: NDArray[np.uint8]) -> bytes:
-        image = as_array(image)
-        check_image("image", image.shape)
-        if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,), (4,)):
-            raise ValueError(
-                f"got an image of type {image.dtype} and shape {image.shape}, expected uint8, "
-                "(H, W), (H, W, 3) or (H, W, 4)"
-            )
+        image = _picture(image, 3, 4)
         buffer = io.BytesIO()
         try:
             Image.fromarray(image).save(buffer, format, **options)
@@ -143,10 +137,7 @@ def curve(image: NDArray[np.uint8], codecs: list[Any]) -> Curve:
     >>> (np.diff(rate) > 0).tolist(), (np.diff(quality) > 0).tolist()  # both rise
     ([True, True], [True, True])
     """
-    if _picture(image).dtype != np.uint8 or image.shape[2:] not in ((), (3,)):
-        raise ValueError(
-            f"got an image of shape {image.shape} and {image.dtype}, expected uint8, grey or RGB"
-        )
+    image = _picture(image, 3)
     points = []
     for codec in codecs:
         if not (isinstance(codec, tuple) or hasattr(codec, "decompress")):
@@ -285,7 +276,11 @@ def _interpolated(x: NDArray[np.float64], y: NDArray[np.float64], method: str) -
     raise ValueError(f"got method={method!r}, expected 'pchip', 'akima' or 'cubic'")
 
 
-def _picture(image: NDArray[Any]) -> NDArray[Any]:
-    if image.ndim not in (2, 3) or not image.size:
-        raise ValueError(f"got an image of shape {image.shape}, expected (H, W) or (H, W, C)")
+def _picture(image: Any, *channels: int) -> NDArray[np.uint8]:
+    """An image of bytes, grey or of so many channels."""
+    image = as_array(image)
+    check_image("image", image.shape)
+    array("image", image, of="uint8")
+    if image.ndim == 3:
+        one_of("channels", image.shape[2], channels)
     return image

@@ -30,7 +30,7 @@ from scipy.fft import dct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aebook._internal.checks import number, one_of, whole, whole_numbers
+from aebook._internal.checks import number, whole, whole_numbers
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective, Pass
 from aebook.data import Form
@@ -93,7 +93,6 @@ class Quantiser(nn.Module):
     @checked
     def __init__(self, channels: int, kind: Literal["mixed", "noise"] = "mixed") -> None:
         super().__init__()
-        one_of("kind", kind, ("mixed", "noise"))
         shape = (whole("channels", channels), COMPONENTS)
         self.logits = nn.Parameter(torch.zeros(shape))
         self.means = nn.Parameter(torch.zeros(shape))
@@ -207,7 +206,29 @@ def slope(step: float) -> float:
     return math.log(2) / 6 * number("step", step) ** 2
 
 
-class Analysis(nn.Module):
+class _Transform(nn.Module):
+    """What encoder and decoder have in common."""
+
+    step: Tensor
+    residual: nn.Sequential
+    #: See :func:`aebook.core.settings`.
+    settings = ("step",)
+
+    def __init__(self, step: float, kept: tuple[int, int]) -> None:
+        super().__init__()
+        self.kept = tuple(kept)
+        self.register_buffer("step", torch.tensor(number("step", step)))
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "step": float(self.step),
+            "hidden": self.residual[0].out_channels,
+            "kept": self.kept,
+        }
+
+
+class Analysis(_Transform):
     r"""The encoder: :math:`E(x) = W_2 (c + R(c)) / Δ` with :math:`c = W_1 * x`, as convolutions.
 
     :math:`W_1` takes blocks of 8 × 8 pixels in three colours and :math:`W_2` takes 2 × 2 of their
@@ -232,35 +253,20 @@ class Analysis(nn.Module):
     torch.Size([1, 384, 2, 3])
     """
 
-    step: Tensor
-    #: See :func:`aebook.core.settings`.
-    settings = ("step",)
-
     @checked
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
-        super().__init__()
-        step, hidden = number("step", step), whole("hidden", hidden)
-        self.kept = tuple(kept)
+        super().__init__(step, kept)
         cosines, haar = _cosines(kept), _haar()
         n = len(cosines)
         self.blocks = nn.Conv2d(3, n, 8, stride=8)
         self.residual = _residual(n, hidden)
         self.levels = nn.Conv2d(n, 4 * n, 2, stride=2, groups=n, bias=False)
-        self.register_buffer("step", torch.tensor(step))
         with torch.no_grad():
             self.blocks.weight.copy_(_GAIN * cosines)
             self.blocks.get_parameter("bias").copy_(-cosines.sum((1, 2, 3)) / 2)
             self.levels.weight.copy_(haar.repeat(n, 1, 1, 1))
-
-    def arguments(self) -> dict[str, Any]:
-        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
-        return {
-            "step": float(self.step),
-            "hidden": self.residual[0].out_channels,
-            "kept": self.kept,
-        }
 
     def forward(self, x: Tensor) -> Tensor:
         """From images (B, 3, H, W), sides multiples of 16, to (B, C, H / 16, W / 16)."""
@@ -275,7 +281,7 @@ class Analysis(nn.Module):
         return self.levels(c + self.residual(c)) / self.step
 
 
-class Synthesis(nn.Module):
+class Synthesis(_Transform):
     r"""The decoder that mirrors :class:`Analysis`: :math:`D(z) = W_1' * (c + R'(c))`.
 
     Here :math:`c = W_2' (Δ z)`, and all weights are its own. At the start it inverts
@@ -295,35 +301,20 @@ class Synthesis(nn.Module):
     True
     """
 
-    step: Tensor
-    #: See :func:`aebook.core.settings`.
-    settings = ("step",)
-
     @checked
     def __init__(
         self, step: float = 25 / 255, hidden: int = 64, kept: tuple[int, int] = (64, 16)
     ) -> None:
-        super().__init__()
-        step, hidden = number("step", step), whole("hidden", hidden)
-        self.kept = tuple(kept)
+        super().__init__(step, kept)
         cosines, haar = _cosines(kept), _haar()
         n = len(cosines)
         self.levels = nn.ConvTranspose2d(4 * n, n, 2, stride=2, groups=n, bias=False)
         self.residual = _residual(n, hidden)
         self.blocks = nn.ConvTranspose2d(n, 3, 8, stride=8)
-        self.register_buffer("step", torch.tensor(step))
         with torch.no_grad():
             self.levels.weight.copy_(haar.repeat(n, 1, 1, 1))
             self.blocks.weight.copy_(_GAIN * cosines)
             self.blocks.get_parameter("bias").fill_(_GAIN / 2)
-
-    def arguments(self) -> dict[str, Any]:
-        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
-        return {
-            "step": float(self.step),
-            "hidden": self.residual[0].out_channels,
-            "kept": self.kept,
-        }
 
     def forward(self, z: Tensor) -> Tensor:
         """From codes (B, C, H, W) to images (B, 3, 16 H, 16 W)."""
@@ -336,6 +327,7 @@ def transform_coder(
     step: float,
     photographs: Tensor | None = None,
     *,
+    kind: Literal["mixed", "noise"] = "mixed",
     hidden: int = 64,
     kept: tuple[int, int] = (64, 16),
 ) -> Objective:
@@ -347,6 +339,8 @@ def transform_coder(
         Δ, in the unit of the image: more of it, fewer bits. 10/255 to 80/255 is the range of JPEG.
     photographs
         (N, 3, H, W) in [0, 1]: the priors start with the moments of their codes.
+    kind
+        As in :class:`Quantiser`.
     hidden, kept
         As in :class:`Analysis`.
 
@@ -359,7 +353,7 @@ def transform_coder(
     ['distance', 'rate']
     """
     encoder = Analysis(step, hidden, kept)
-    quantiser = Quantiser(encoder.levels.out_channels)
+    quantiser = Quantiser(encoder.levels.out_channels, kind)
     model = Autoencoder(encoder, Synthesis(step, hidden, kept), quantiser)
     if photographs is not None:
         with torch.no_grad():
@@ -390,7 +384,7 @@ def _haar() -> Tensor:
 
 def _residual(channels: int, hidden: int) -> nn.Sequential:
     """Three convolutions, of which the last gives zero at the start."""
-    last = nn.Conv2d(hidden, channels, 1)
+    last = nn.Conv2d(whole("hidden", hidden), channels, 1)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.get_parameter("bias"))
     return nn.Sequential(

@@ -27,7 +27,15 @@ TILE, BLOCK, SPREAD, MERGE = 12, 10 * 2**10, 192, 4
 def within(
     codes: NDArray[Any], ids: NDArray[np.int64], queries: NDArray[Any], radius: int
 ) -> list[Neighbours]:
-    """All entries within the radius of each query."""
+    """All entries within the radius of each query.
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval.scan import within
+    >>> codes, ids = np.array([[0, 1, 3, 7]], np.uint64), np.arange(4)
+    >>> within(codes, ids, np.array([[0]], np.uint64), radius=1)[0].ids.tolist()
+    [0, 1]
+    """
 
     def look(query: NDArray[Any], least: NDArray[Any]) -> Neighbours:
         return _ordered(*_at_most(codes, ids, query, least, radius))
@@ -38,7 +46,15 @@ def within(
 def nearest(
     codes: NDArray[Any], ids: NDArray[np.int64], queries: NDArray[Any], k: int
 ) -> list[Neighbours]:
-    """The k nearest entries of each query."""
+    """The k nearest entries of each query.
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval.scan import nearest
+    >>> codes, ids = np.array([[0, 1, 3, 7]], np.uint64), np.arange(4)
+    >>> nearest(codes, ids, np.array([[7]], np.uint64), k=2)[0].ids.tolist()
+    [3, 2]
+    """
 
     def look(query: NDArray[Any], least: NDArray[Any]) -> Neighbours:
         merged = least[: len(least) // MERGE * MERGE].reshape(MERGE, -1).min(axis=0)
@@ -53,7 +69,14 @@ def nearest(
 
 
 def distances_to(queries: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
-    """Distances of codes (w, N) to one query (w, 1), or to one query each (w, N)."""
+    """Distances of codes (w, N) to one query (w, 1), or to one query each (w, N).
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval.scan import distances_to
+    >>> distances_to(np.array([[0]], np.uint64), np.array([[0, 1, 3, 7]], np.uint64)).tolist()
+    [0, 1, 2, 3]
+    """
     total = np.bitwise_count(queries[0] ^ codes[0])
     if len(codes) > 1:
         total = total.astype(np.int32)
@@ -65,7 +88,15 @@ def distances_to(queries: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
 def split(
     rows: NDArray[np.int64], distances: NDArray[Any], ids: NDArray[np.int64], count: int
 ) -> list[Neighbours]:
-    """The entries of ``count`` queries, from one list that has the query of each entry."""
+    """The entries of ``count`` queries, from one list that has the query of each entry.
+
+    Examples
+    --------
+    >>> from aebook.applications.retrieval.scan import split
+    >>> found = split(np.array([1, 0, 1]), np.array([5, 2, 4]), np.array([7, 8, 9]), count=2)
+    >>> [entries.ids.tolist() for entries in found]
+    [[8], [9, 7]]
+    """
     order = np.lexsort((ids, distances, rows))
     distances, ids = distances[order].astype(np.int32), ids[order]
     limits = np.searchsorted(rows[order], np.arange(count + 1)).tolist()

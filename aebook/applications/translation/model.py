@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aebook._internal.checks import need, number, whole
+from aebook._internal.checks import as_many, need, number, whole
+from aebook._internal.checks import symbols as check_symbols
 from aebook._internal.contract import checked
 from aebook.applications.translation.lexicon import checked_texts
 from aebook.core import Autoencoder, Objective
@@ -114,11 +115,7 @@ class Vocabulary:
     @checked
     def decode(self, symbols: Tensor) -> list[str]:
         """The texts of symbols (N, T), each up to its end; unknown ones are left out."""
-        if symbols.dim() != 2 or symbols.dtype != torch.int64:
-            raise ValueError(
-                f"got symbols of shape {tuple(symbols.shape)} and {symbols.dtype}, expected int64, "
-                "(N, T)"
-            )
+        check_symbols(symbols)
         texts = []
         for row in symbols.tolist():
             row = row[: row.index(END)] if END in row else row
@@ -226,8 +223,7 @@ class Translator:
         size = whole("size", size)
         x = self.source.encode(sources, reverse=self.reverse)
         y = self.target.encode(targets)
-        if len(x) != len(y):
-            raise ValueError(f"got {len(x)} sources and {len(y)} targets, expected as many")
+        as_many(sources=len(x), targets=len(y))
         lengths = (y != PADDING).sum(1) + (x != PADDING).sum(1) / x.shape[1]
         order = _ByLength(lengths, size)
         return DataLoader(TensorDataset(x, y), batch_sampler=order, collate_fn=_trimmed)
@@ -295,11 +291,7 @@ def scores(
     (100.0, 100.0)
     """
     translations, references = checked_texts(translations, empty=True), checked_texts(references)
-    if len(translations) != len(references):
-        raise ValueError(
-            f"got {len(translations)} translations and {len(references)} references, expected one "
-            "reference each"
-        )
+    as_many(translations=len(translations), references=len(references))
     sacrebleu = need("sacrebleu", "sacrebleu", "translation")
     bleu = sacrebleu.BLEU(tokenize="zh" if chinese else "13a")
     value = bleu.corpus_score(translations, [references]).score

@@ -72,7 +72,8 @@ class Encoder(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self._arguments = _sizes(vocabulary, code, layers, heads, hidden, dropout)
+        sizes = {"vocabulary": vocabulary, "code": code, "layers": layers, "heads": heads}
+        self._arguments = _sized(**sizes, hidden=hidden, dropout=dropout)
         self.embedding = nn.Embedding(vocabulary, code)
         self.dropout = nn.Dropout(dropout)
         layer = nn.TransformerEncoderLayer(
@@ -129,7 +130,8 @@ class Decoder(Writer):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self._arguments = _sizes(vocabulary, code, layers, heads, hidden, dropout)
+        sizes = {"vocabulary": vocabulary, "code": code, "layers": layers, "heads": heads}
+        self._arguments = _sized(**sizes, hidden=hidden, dropout=dropout)
         self.length = whole("length", length)
         self.embedding = nn.Embedding(vocabulary, code)
         self.dropout = nn.Dropout(dropout)
@@ -190,24 +192,16 @@ def _draw(layers: nn.Module) -> None:
             nn.init.xavier_uniform_(weight)
 
 
-def _sizes(
-    vocabulary: int, code: int, layers: int, heads: int, hidden: int, dropout: float
-) -> dict[str, Any]:
-    whole("vocabulary", vocabulary, least=3)
-    for name, size in {"code": code, "heads": heads, "hidden": hidden}.items():
-        whole(name, size)
-    # they are made one after another, and memory would run out late
-    whole("layers", layers, most=1000)
+def _sized(*, dropout: float, **sizes: int) -> dict[str, Any]:
+    """The arguments of a network, if it can be made of them."""
+    for name, size in sizes.items():
+        # layers are made one after another, and memory would run out late
+        most = 1000 if name == "layers" else None
+        whole(name, size, least=3 if name == "vocabulary" else 1, most=most)
     number("dropout", dropout, least=0, below=1)
+    code, heads = sizes["code"], sizes["heads"]
     if code % heads or code % 2:
         raise ValueError(
             f"got code={code} for {heads} heads, expected an even number that they divide"
         )
-    return {
-        "vocabulary": vocabulary,
-        "code": code,
-        "layers": layers,
-        "heads": heads,
-        "hidden": hidden,
-        "dropout": dropout,
-    }
+    return {**sizes, "dropout": dropout}

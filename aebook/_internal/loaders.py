@@ -1,0 +1,130 @@
+"""Loaders that are not ours: how many samples they have, in which order, and batches as here."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sized
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+    default_convert,
+)
+from torch.utils.data._utils.collate import collate, default_collate_fn_map
+
+from aebook._internal.checks import unmasked
+from aebook._internal.reading import read
+
+__all__ = ["collate_own", "collated", "collating", "in_order", "samples_of"]
+
+
+def samples_of(dataset: Dataset) -> int:
+    """How many samples a data set has; one that does not tell is refused."""
+    try:
+        return len(cast(Sized, dataset))
+    except TypeError as error:
+        raise ValueError(
+            f"got a {type(dataset).__name__} without a length, expected a Dataset that has one: "
+            "give it __len__, or make it an IterableDataset"
+        ) from error
+
+
+def in_order(loader: DataLoader) -> DataLoader:
+    """A loader of the same batches, in the order of the data set and with the last one."""
+    sampler, batches, size = loader.sampler, loader.batch_sampler, loader.batch_size
+    stream = isinstance(loader.dataset, IterableDataset)
+    if size is None and type(batches) is BatchSampler:
+        sampler, size = batches.sampler, batches.batch_size
+    whole = type(sampler) is SequentialSampler or (
+        type(sampler) is RandomSampler
+        and not sampler.replacement
+        and sampler.num_samples == len(sampler.data_source)
+    )
+    usual = batches is None or type(batches) is BatchSampler
+    if type(loader).__iter__ is not DataLoader.__iter__ or not (stream or (whole and usual)):
+        which = type(loader if whole and usual else batches if whole else sampler).__name__
+        raise ValueError(
+            f"got a DataLoader with a {which} of its own, whose order nobody can tell; expected "
+            "one that goes through its data set: give the data set itself, or a "
+            "torch.utils.data.Subset of it"
+        )
+    return DataLoader(
+        loader.dataset,
+        size,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
+        # so that nothing is taken from the global one
+        generator=torch.Generator(),
+    )
+
+
+def collating(loader: DataLoader) -> DataLoader:
+    """A loader that makes its batches as these two do, if it has no way of its own."""
+    ways = {default_collate: collate_own, default_convert: _convert}
+    way = next((own for usual, own in ways.items() if loader.collate_fn is usual), None)
+    if way is None:
+        return loader
+    loader = copy.copy(loader)
+    # and no workers that began otherwise
+    vars(loader).update(collate_fn=way, _iterator=None)
+    return loader
+
+
+def collate_own(batch: list[Any]) -> Any:
+    """A batch of messages or of pairs, as PyTorch makes it, but that tuples become a tuple."""
+    if isinstance(batch[0], list):
+        read(batch[0])
+    together = {**default_collate_fn_map, Tensor: _stack_tensors, np.ndarray: _stack_arrays}
+    made = collate(batch, collate_fn_map=together)
+    return tuple(made) if isinstance(batch[0], tuple) else made
+
+
+def _stack_tensors(batch: Any, *, collate_fn_map: Any) -> Tensor:
+    read(batch[0])
+    with torch.no_grad():
+        return default_collate_fn_map[Tensor](batch, collate_fn_map=collate_fn_map)
+
+
+def _stack_arrays(batch: Any, *, collate_fn_map: Any) -> Tensor:
+    # PyTorch would drop masks, and does not know every type
+    return read(np.asarray(np.stack([unmasked(array) for array in batch])))
+
+
+def _convert(batch: Any) -> Any:
+    """A batch that the data set made."""
+    if isinstance(batch, tuple):
+        return tuple(_convert(part) for part in batch)
+    return read(batch) if isinstance(batch, Tensor | np.ndarray) else batch
+
+
+def collated(loader: DataLoader) -> Iterator[Any]:
+    """Go through a loader; what cannot be made a batch is a fault of the data."""
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (TypeError, ValueError, RuntimeError) as error:
+            signs = "default_collate", "stack expects", "of equal size", "the same shape"
+            if not any(sign in str(error) for sign in signs):
+                raise
+            raise ValueError(
+                f"the loader could not make a batch ({str(error).splitlines()[-1]}); expected "
+                "tensors or arrays of one shape: convert what the Dataset returns, or give the "
+                "DataLoader a collate_fn"
+            ) from error
+        yield batch
