@@ -75,14 +75,14 @@ EXEMPT = {
         r"theory\.likelihood\.(draws|posterior_of|weighted_bound)$|"
         r"_internal\.|processes\.|data\.|inference\.(in_pieces|evaluating)$|training\.reach\.|core\.check_weighable$|training\.history\.Mean"
         r"|training\.(checkpoints|fingerprint)\.|applications\.anomaly\.posteriors\."
-        r"|applications\.retrieval\.(scan|table)\.|estimators\.network\.|hashing\.check_"
+        r"|estimators\.network\.|hashing\.check_"
         r"|storage\.architecture\.|datasets\.verified\.|core\.(check_term|trainable|Objective\.(penalised|decoded))$"
         r"|training\.(captured|optimisers|progress)\."
         r"|recurrent\.message_lengths$"
         r"|(networks\.Chain|boltzmann\.rbm\.RBM)\.check$"
     ),
     "takes no arguments": (
-        r".*\.(arguments|extra_repr|buckets)$|bottlenecks\.TopK\.now$|bottlenecks\.Gaussian$|recurrent\.Writer$"
+        r".*\.(arguments|extra_repr)$|bottlenecks\.TopK\.now$|bottlenecks\.Gaussian$|recurrent\.Writer$"
         r"|bottlenecks\.Posterior\.(sample|kl)$|datasets\..*\.(hanzi|nouns|online_news|satellite)$"
     ),
     "a result, whose fields nobody gives": (
@@ -158,8 +158,8 @@ def codes():
     return np.random.default_rng(0).integers(0, 256, (8, 2), np.uint8)
 
 
-def index(kind=retrieval.HammingIndex):
-    made = kind(16)
+def index():
+    made = retrieval.FaissIndex(16)
     made.add(codes())
     return made
 
@@ -894,37 +894,20 @@ CASES = {
         times=np.arange(8.0), shares=(0.5, 0.5), gap=0.0
     ),
     "applications.pretrained.load": lambda: dict(name="restoration-photographs", parts=None),
-    "applications.retrieval.index.HammingIndex": lambda: dict(bits=16, address_bits=4),
     "applications.retrieval.faiss.FaissIndex": lambda: dict(bits=16, kind="flat"),
     **{
-        f"applications.retrieval.{module}.{kind}.{method}": (
-            lambda kind=kind, method=method, given=given: (
-                getattr(index(getattr(retrieval, kind)), method),
-                given(),
-            )
+        f"applications.retrieval.faiss.FaissIndex.{method}": (
+            lambda method=method, given=given: (getattr(index(), method), given())
         )
-        for module, kind in (("index", "HammingIndex"), ("faiss", "FaissIndex"))
         for method, given in {
             "add": lambda: dict(codes=codes(), ids=np.arange(20, 28)),
             "remove": lambda: dict(ids=np.arange(2)),
             "search": lambda: dict(queries=codes()[:2], k=3),
             "within": lambda: dict(queries=codes()[:2], radius=3),
             "save": lambda: dict(path=file("index")),
-            **(
-                {}
-                if kind == "FaissIndex"
-                else {
-                    "scan": lambda: dict(queries=codes()[:2], radius=3),
-                    "addresses": lambda: dict(code=codes()[0], radius=1),
-                    "bucket": lambda: dict(address=0),
-                }
-            ),
         }.items()
     },
-    "applications.retrieval.index.HammingIndex.load": lambda: dict(path=index_file("HammingIndex")),
-    "applications.retrieval.faiss.FaissIndex.load": lambda: dict(
-        path=index_file("FaissIndex"), kind="flat"
-    ),
+    "applications.retrieval.faiss.FaissIndex.load": lambda: dict(path=index_file(), kind="flat"),
     "hashing.SemanticHasher": lambda: dict(
         model=trained(), x=data(), sample_weight=np.ones(len(data()))
     ),
@@ -1069,9 +1052,9 @@ def properties():
 
 
 @functools.cache
-def index_file(kind):
-    index(getattr(retrieval, kind)).save(file(kind))
-    return file(kind)
+def index_file():
+    index().save(file("codes"))
+    return file("codes")
 
 
 #: Cells that are not tried: what is told to go on for ever does, rates may be too large or not,
@@ -1117,9 +1100,6 @@ TAKEN = {
         "theory.score.score(x)",
         "applications.molecules.measures.similarity(a)",
         "applications.molecules.measures.similarity(b)",
-        "applications.retrieval.index.HammingIndex.search(queries)",
-        "applications.retrieval.index.HammingIndex.within(queries)",
-        "applications.retrieval.index.HammingIndex.scan(queries)",
         "applications.retrieval.faiss.FaissIndex.search(queries)",
         "applications.retrieval.faiss.FaissIndex.within(queries)",
         "applications.retrieval.codes.hamming_distances(queries)",
@@ -1224,7 +1204,6 @@ TAKEN = {
         "applications.molecules.model.variational(length)",
         "applications.molecules.measures.score(k)",
         "applications.popularity.running_median(n)",
-        "applications.retrieval.index.HammingIndex(bits)",
         "applications.retrieval.faiss.FaissIndex(bits)",
         "applications.retrieval.hashers.rerank(k)",
         "applications.translation.model.Translator(length)",
@@ -1249,9 +1228,6 @@ TAKEN = {
         "applications.popularity.block_bootstrap(seed)",
         "theory.code_length.lengths(seed)",
         "applications.popularity.stacked_features(seed)",
-        "applications.retrieval.index.HammingIndex.within(radius)",
-        "applications.retrieval.index.HammingIndex.scan(radius)",
-        "applications.retrieval.index.HammingIndex.addresses(radius)",
         "applications.retrieval.faiss.FaissIndex.within(radius)",
         "applications.retrieval.hashers.itq(seed)",
         "applications.retrieval.hashers.lsh(seed)",
@@ -1280,7 +1256,6 @@ TAKEN = {
         "applications.molecules.code_search.search(rounds)",
         "applications.popularity.stacked_features(epochs)",
         "applications.popularity.stacked_features(fine_tune)",
-        "applications.retrieval.index.HammingIndex.bucket(address)",
         "applications.retrieval.hashers.itq(iterations)",
         "applications.translation.model.Translator(forget)",
         "applications.translation.model.Translator(dropout)",
@@ -1346,7 +1321,6 @@ TAKEN = {
         "storage.models.save(path)",
         "claims.verify(what)",
         "applications.images.filters.as_image(name)",
-        "applications.retrieval.index.HammingIndex.save(path)",
         "applications.retrieval.faiss.FaissIndex.save(path)",
         "applications.translation.model.Vocabulary.pieces(text)",
         "applications.translation.hanzi.compose(text)",
@@ -1484,10 +1458,7 @@ TAKEN = {
     ),
     "empty size": ("hashing.pack(bits)",),
     # numbers of entries, of which some or none are there
-    "emptylist empty size zerowidth": (
-        "applications.retrieval.index.HammingIndex.remove(ids)",
-        "applications.retrieval.faiss.FaissIndex.remove(ids)",
-    ),
+    "emptylist empty size zerowidth": ("applications.retrieval.faiss.FaissIndex.remove(ids)",),
 }
 for words, arguments in {
     "emptylist array": "hidden_layer_sizes",

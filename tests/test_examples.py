@@ -142,6 +142,7 @@ NEEDS = {
     "aebook.applications.molecules.model.from_selfies": "selfies",
     "aebook.applications.molecules.model.to_selfies": "selfies",
     "aebook.applications.retrieval.faiss.FaissIndex": "faiss",
+    "aebook.applications.retrieval.hashers": "faiss",
     "aebook.applications.translation.hanzi.share_parts": "tokenizers",
     "aebook.applications.translation.model": "tokenizers",
     "aebook.applications.translation.model.Translator": "tokenizers",

@@ -1,5 +1,3 @@
-import contextlib
-import doctest
 import io
 import math
 import sys
@@ -15,15 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aebook.applications.retrieval import (
     FaissIndex,
-    HammingIndex,
     hamming_distances,
     pack,
     unpack,
 )
 from aebook.applications.retrieval import codes as codes_module
-from aebook.applications.retrieval import index as hamming
-from aebook.applications.retrieval import scan as hamming_scan
 
+pytestmark = pytest.mark.needs("faiss")
 LENGTHS = st.integers(1, 200)
 SEEDS = st.integers(0, 2**32 - 1)
 IDS = st.integers(-(2**63), 2**63 - 1)
@@ -50,12 +46,15 @@ def pairs(found):
     return list(zip(found.distances.tolist(), found.ids.tolist(), strict=True))
 
 
+def first(ranked, ids, k):
+    """The first k of a ranking; of those at the k-th distance, which were added first."""
+    added = {i: n for n, i in enumerate(ids)}
+    return sorted(sorted(ranked, key=lambda pair: (pair[0], added[pair[1]]))[:k])
+
+
 def kinds(bits):
-    """Every index that must agree; those of faiss where it is installed."""
-    made = [HammingIndex(bits), HammingIndex(bits, address_bits=min(bits, 5))]
-    with contextlib.suppress(ImportError):
-        made += [FaissIndex(bits), FaissIndex(bits, "multi_hash")]
-    return made
+    """Every index that must agree."""
+    return [FaissIndex(bits), FaissIndex(bits, "multi_hash")]
 
 
 @given(LENGTHS, SEEDS)
@@ -83,7 +82,7 @@ def test_distances_are_the_bits_that_differ(bits, seed):
 
 
 @given(LENGTHS, SEEDS, st.sampled_from([0, 1, 2, 3, 30, 300]), st.data())
-def test_within_search_and_scan_are_exact(bits, seed, count, data):
+def test_within_and_search_are_exact(bits, seed, count, data):
     drawn, ids = collection(seed, bits, count)
     asked, _ = collection(seed + 1, bits, 4)
     asked[:2] = drawn[:2] if count > 1 else asked[:2]
@@ -94,13 +93,9 @@ def test_within_search_and_scan_are_exact(bits, seed, count, data):
     for index in kinds(bits):
         index.add(codes, ids)
         assert len(index) == count
-        looks = [index.within(queries, radius)]
-        if isinstance(index, HammingIndex):
-            looks.append(index.scan(queries, radius))
-        for look in looks:
-            for found, right in zip(look, expected, strict=True):
-                assert pairs(found) == [pair for pair in right if pair[0] <= radius]
-                assert (found.distances.dtype, found.ids.dtype) == (np.int32, np.int64)
+        for found, right in zip(index.within(queries, radius), expected, strict=True):
+            assert pairs(found) == [pair for pair in right if pair[0] <= radius]
+            assert (found.distances.dtype, found.ids.dtype) == (np.int32, np.int64)
         if k is None:
             continue
         found = index.search(queries, k)
@@ -108,16 +103,7 @@ def test_within_search_and_scan_are_exact(bits, seed, count, data):
         assert (found.distances.dtype, found.ids.dtype) == (np.int32, np.int64)
         for row, right in enumerate(expected):
             nearest = pairs(type(found)(found.distances[row], found.ids[row]))
-            if isinstance(index, HammingIndex):
-                assert nearest == right[:k]
-            else:
-                # faiss may choose among those at the k-th distance
-                last = right[k - 1][0]
-                closer = [pair for pair in right if pair[0] < last]
-                assert nearest == sorted(nearest)
-                assert nearest[: len(closer)] == closer
-                assert len(set(nearest)) == k
-                assert set(nearest) <= set(right)
+            assert nearest == first(right, ids.tolist(), k)
 
 
 @pytest.mark.parametrize("bits", [20, 64, 130, 4096])
@@ -129,43 +115,28 @@ def test_larger_collections_against_the_matrix_of_distances(bits):
     # some codes are very near to queries, and some queries far from all codes
     queries[20:] = pack(rng.random((5, bits)) < 0.5)
     distances = hamming_distances(queries, codes)
-    index = HammingIndex(bits)
-    index.add(codes, ids)
-    for radius in (0, 1, 2, 5):
-        for row, found in enumerate(index.within(queries, radius)):
-            at = np.flatnonzero(distances[row] <= radius)
-            order = np.lexsort((ids[at], distances[row, at]))
-            np.testing.assert_array_equal(found.ids, ids[at][order])
-    for k in (1, 7, 60, 2999, 3000):
-        found = index.search(queries, k)
-        for row in range(25):
-            order = np.lexsort((ids, distances[row]))[:k]
-            np.testing.assert_array_equal(found.ids[row], ids[order])
-            np.testing.assert_array_equal(found.distances[row], distances[row, order])
+    for index in kinds(bits):
+        index.add(codes, ids)
+        for radius in (0, 1, 2, 5):
+            for row, found in enumerate(index.within(queries, radius)):
+                at = np.flatnonzero(distances[row] <= radius)
+                order = np.lexsort((ids[at], distances[row, at]))
+                np.testing.assert_array_equal(found.ids, ids[at][order])
+        for k in (1, 7, 60, 2999, 3000):
+            found = index.search(queries, k)
+            for row in range(25):
+                at = np.argsort(distances[row], kind="stable")[:k]
+                order = at[np.lexsort((ids[at], distances[row, at]))]
+                np.testing.assert_array_equal(found.ids[row], ids[order])
+                np.testing.assert_array_equal(found.distances[row], distances[row, order])
 
 
-def test_a_query_far_from_a_crowd_of_equal_codes_gets_the_lowest_ids():
-    index = HammingIndex(32)
-    index.add(np.zeros((50_000, 4), np.uint8), np.arange(50_000)[::-1])
-    found = index.search(np.full((2, 4), 255, np.uint8), 5)
-    np.testing.assert_array_equal(found.ids, [[0, 1, 2, 3, 4]] * 2)
-    np.testing.assert_array_equal(found.distances, np.full((2, 5), 32))
-
-
-def test_threads_share_the_queries_and_change_nothing():
-    rng = np.random.default_rng(0)
-    index = HammingIndex(40)
-    index.add(rng.integers(0, 256, (6000, 5), dtype=np.uint8))
-    queries = rng.integers(0, 256, (2000, 5), dtype=np.uint8)
-    alone = index.search(queries, 3), index.scan(queries, 8)
-    try:
-        torch.set_num_threads(3)
-        together = index.search(queries, 3), index.scan(queries, 8)
-    finally:
-        torch.set_num_threads(1)
-    np.testing.assert_array_equal(together[0].ids, alone[0].ids)
-    for a, b in zip(together[1], alone[1], strict=True):
-        np.testing.assert_array_equal(a.ids, b.ids)
+def test_a_query_far_from_a_crowd_of_equal_codes_gets_what_was_added_first():
+    for index in kinds(32):
+        index.add(np.zeros((50_000, 4), np.uint8), np.arange(50_000)[::-1])
+        found = index.search(np.full((2, 4), 255, np.uint8), 5)
+        np.testing.assert_array_equal(found.ids, [np.arange(49_995, 50_000)] * 2)
+        np.testing.assert_array_equal(found.distances, np.full((2, 5), 32))
 
 
 class Model(RuleBasedStateMachine):
@@ -226,83 +197,19 @@ class Model(RuleBasedStateMachine):
         for index in self.indexes:
             (found,) = index.within(pack(query), radius)
             assert pairs(found) == [pair for pair in expected if pair[0] <= radius]
-            distances, nearest = (rows[0] for rows in index.search(pack(query), k))
-            assert distances.tolist() == [distance for distance, _ in expected[:k]]
-            if isinstance(index, HammingIndex):
-                assert nearest.tolist() == [i for _, i in expected[:k]]
+            distances, nearest = (rows[0].tolist() for rows in index.search(pack(query), k))
+            assert list(zip(distances, nearest, strict=True)) == first(expected, self.held, k)
 
     @invariant()
-    def table(self):
+    def size(self):
         if not hasattr(self, "held"):
             return
         for index in self.indexes:
             assert len(index) == len(self.held)
-            if isinstance(index, HammingIndex):
-                assert index.buckets().sum() == len(self.held)
 
 
 Model.TestCase.settings = settings(max_examples=25, stateful_step_count=15)
 TestModel = Model.TestCase
-
-
-@given(st.integers(1, 12), st.integers(0, 13), SEEDS)
-def test_a_table_over_all_bits_is_that_of_the_paper(bits, radius, seed):
-    drawn, ids = collection(seed, bits, 50)
-    index = HammingIndex(bits, address_bits=bits)
-    index.add(pack(drawn), ids)
-    np.testing.assert_array_equal(index.picked_bits, np.arange(bits))
-    code = drawn[0]
-    addresses = index.addresses(pack(drawn[:1])[0], radius)
-    assert len(addresses) == len(set(addresses.tolist()))
-    assert len(addresses) == sum(math.comb(bits, i) for i in range(radius + 1))
-    assert addresses[0] == sum(1 << j for j in np.flatnonzero(code))
-    flipped = np.bitwise_count(addresses ^ addresses[0]).tolist()
-    assert flipped == sorted(flipped)
-    assert max(flipped) == min(radius, bits)
-    # every entry stands at its whole code, so reading bucket after bucket is the exact order
-    read = [
-        (d, i) for d, a in zip(flipped, addresses, strict=True) for i in index.bucket(a).tolist()
-    ]
-    assert sorted(read) == pairs(index.within(pack(drawn[:1]), radius)[0])
-    assert [d for d, _ in read] == sorted(d for d, _ in read)
-    assert index.buckets().shape == (2**bits,)
-    assert index.buckets().tolist() == [len(index.bucket(a)) for a in range(2**bits)]
-
-
-def test_a_table_of_long_codes_is_used_and_holds_about_one_entry_an_address(monkeypatch):
-    rng = np.random.default_rng(0)
-    drawn = rng.random((20_000, 64)) < 0.5
-    drawn[:, :40] = True
-    index = HammingIndex(64)
-    index.add(pack(drawn))
-    # bits that never differ would leave most of the table empty
-    assert index.picked_bits.min() >= 40
-    assert 10_000 < len(index.buckets()) <= 24_000
-    assert index.buckets().max() < 12
-
-    def refuse(codes, ids, queries, *_):
-        assert queries.shape[1] == 0, "a query was scanned"
-        return []
-
-    monkeypatch.setattr(hamming_scan, "within", refuse)
-    monkeypatch.setattr(hamming_scan, "nearest", refuse)
-    for row, found in enumerate(index.within(pack(drawn[:50]), 2)):
-        assert (found.distances[0], row in found.ids) == (0, True)
-    assert (index.search(pack(drawn[:50]), 1).distances == 0).all()
-    with pytest.raises(AssertionError, match="was scanned"):
-        index.within(pack(drawn[:50]), 20)
-
-
-@pytest.mark.parametrize("count", [2**10 - 1, 2**12, 2**14 + 1, 54_613, 54_614, 2**16])
-def test_memory_is_at_most_a_third_more_than_codes_and_ids(count):
-    rng = np.random.default_rng(count)
-    codes = rng.integers(0, 256, (count, 8), dtype=np.uint8)
-    index = HammingIndex(64)
-    for part in np.array_split(codes, 3):
-        index.add(part)
-        assert index.nbytes <= 1.3 * len(index) * 16 + 500
-    index.remove(np.arange(0, count, 2))
-    assert index.nbytes <= 1.3 * len(index) * 16 + 500
 
 
 @given(LENGTHS, SEEDS, st.integers(0, 30))
@@ -313,8 +220,8 @@ def test_what_is_saved_is_loaded(tmp_path_factory, bits, seed, count):
     for index in kinds(bits):
         index.add(pack(drawn), ids)
         index.save(folder / "codes.npz")
-        for kind in {HammingIndex, type(index)}:
-            found = kind.load(str(folder / "codes.npz"))
+        for kind in ("flat", "multi_hash"):
+            found = FaissIndex.load(str(folder / "codes.npz"), kind)
             assert (found.bits, len(found)) == (bits, count)
             for a, b in zip(
                 found.within(pack(drawn), bits), index.within(pack(drawn), bits), strict=True
@@ -325,7 +232,7 @@ def test_what_is_saved_is_loaded(tmp_path_factory, bits, seed, count):
 
 @pytest.fixture
 def saved(tmp_path):
-    index = HammingIndex(20)
+    index = FaissIndex(20)
     index.add(pack(np.random.default_rng(0).random((6, 20)) < 0.5), [5, -1, 7, 2**40, 0, 3])
     index.save(tmp_path / "codes.npz")
     return tmp_path / "codes.npz"
@@ -336,7 +243,7 @@ def test_a_file_cut_off_anywhere_is_refused(saved):
     for length in range(len(content)):
         saved.write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"codes\.npz cannot be read as codes: it is trunc"):
-            HammingIndex.load(saved)
+            FaissIndex.load(saved)
 
 
 @pytest.mark.parametrize("change", [0x01, 0x80, 0xFF])
@@ -366,7 +273,7 @@ def test_other_files_are_refused(tmp_path):
         "ids": np.array([3, 4]),
     }
     np.savez(path, **right)
-    assert len(HammingIndex.load(path)) == 2
+    assert len(FaissIndex.load(path)) == 2
     for change, message in [
         ({"format": np.array("aebook codes 0")}, "has the format 'aebook codes 0', expected"),
         ({"more": np.array(1)}, "has the format"),
@@ -381,9 +288,9 @@ def test_other_files_are_refused(tmp_path):
     ]:
         np.savez(path, **{**right, **change})
         with pytest.raises(ValueError, match=rf"codes\.npz .*{message}"):
-            HammingIndex.load(path)
+            FaissIndex.load(path)
     with pytest.raises(FileNotFoundError):
-        HammingIndex.load(tmp_path / "nothing.npz")
+        FaissIndex.load(tmp_path / "nothing.npz")
 
 
 def header(shape, dtype="|u1"):
@@ -395,9 +302,6 @@ def header(shape, dtype="|u1"):
 
 
 @pytest.mark.parametrize(
-    "kind", [HammingIndex, pytest.param(FaissIndex, marks=pytest.mark.needs("faiss"))]
-)
-@pytest.mark.parametrize(
     "codes",
     [
         header((2**40, 1)),
@@ -408,7 +312,7 @@ def header(shape, dtype="|u1"):
     ],
 )
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_file_is_given_no_more_memory_than_it_has_bytes(tmp_path, kind, codes, method):
+def test_a_file_is_given_no_more_memory_than_it_has_bytes(tmp_path, codes, method):
     path, members = tmp_path / "codes.npz", {"codes": codes, "ids": header((0,), "<i8")}
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, array in {"format": np.array("aebook codes 1"), "bits": np.array(8)}.items():
@@ -419,7 +323,7 @@ def test_a_file_is_given_no_more_memory_than_it_has_bytes(tmp_path, kind, codes,
             archive.writestr(f"{name}.npy", content)
     tracemalloc.start()
     with pytest.raises(ValueError, match="cannot be read as codes"):
-        kind.load(path)
+        FaissIndex.load(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * path.stat().st_size + 2**20
@@ -429,14 +333,14 @@ def test_what_is_deflated_is_refused_though_it_is_all_there(saved):
     right = dict(np.load(saved))
     right["codes"], right["ids"] = np.zeros((5000, 3), np.uint8), np.arange(5000)
     np.savez(saved, **right)
-    assert len(HammingIndex.load(saved)) == 5000
+    assert len(FaissIndex.load(saved)) == 5000
     np.savez_compressed(saved, **right)
     with pytest.raises(ValueError, match="cannot be read as codes"):
-        HammingIndex.load(saved)
+        FaissIndex.load(saved)
 
 
 def test_a_write_that_fails_halfway_leaves_the_file_that_was_there(saved, monkeypatch):
-    content, index = saved.read_bytes(), HammingIndex.load(saved)
+    content, index = saved.read_bytes(), FaissIndex.load(saved)
     index.remove([5])
 
     def half(file, **_):
@@ -463,11 +367,7 @@ def test_misuse_is_refused():
         hamming_distances(codes, codes[:, :1])
     for bits in (0, -3, 2.5, True, "8"):
         with pytest.raises(ValueError, match=r"got bits=.*, expected a whole number"):
-            HammingIndex(bits)
-    with pytest.raises(ValueError, match="got address_bits=10, expected a whole number from 1 t"):
-        HammingIndex(9, address_bits=10)
-    with pytest.raises(ValueError, match="got address_bits=31, expected a whole number from 1 t"):
-        HammingIndex(64, address_bits=31)
+            FaissIndex(bits)
     with pytest.raises(ValueError, match=r"got kind='tree', expected .flat. or"):
         FaissIndex(8, "tree")
     for index in kinds(9):
@@ -502,10 +402,6 @@ def test_misuse_is_refused():
         with pytest.raises(ValueError, match=r"got ids of .*float64.*expected \(n,\) of integers"):
             index.remove([0.5])
         assert len(index) == 2
-    index = HammingIndex(9)
-    index.add(codes)
-    with pytest.raises(ValueError, match="got address=2, expected a whole number from 0 to 1"):
-        index.bucket(2)
 
 
 def test_no_queries_and_codes_as_tensors():
@@ -524,61 +420,16 @@ def test_without_faiss_the_extra_is_named(monkeypatch):
         FaissIndex(64)
 
 
-@pytest.mark.needs("faiss")
 def test_the_tables_of_faiss_are_used_and_exact():
     rng = np.random.default_rng(0)
-    drawn = rng.random((40_000, 64)) < 0.5
-    queries = drawn[:20] ^ (rng.random((20, 64)) < 0.05)
+    codes = rng.integers(0, 256, (150_000, 8), dtype=np.uint8)
+    queries = codes[:20] ^ pack(rng.random((20, 64)) < 0.05)
     flat, tables = FaissIndex(64), FaissIndex(64, "multi_hash")
     for index in (flat, tables):
-        index.add(pack(drawn))
+        index.add(codes)
     for radius, flips in [(2, 0), (5, 1)]:
-        found = [index.within(pack(queries), radius) for index in (flat, tables)]
+        found = [index.within(queries, radius) for index in (flat, tables)]
         assert [pairs(f) for f in found[0]] == [pairs(f) for f in found[1]]
         assert sum(len(f.ids) for f in found[0]) > 0
         # 5 bits over 3 tables: in one of them at most 1 is off
         assert tables._index.nflip == flips
-
-
-def test_queries_with_many_entries_are_answered_few_at_a_time(monkeypatch):
-    monkeypatch.setattr(hamming, "LIMIT", 50)
-    index = HammingIndex(16)
-    drawn, ids = collection(3, 16, 5000)
-    index.add(pack(drawn), ids)
-    sizes, entries = [], index._entries
-
-    def spy(queries, begins, sizes_, radius):
-        sizes.append(sizes_.sum())
-        return entries(queries, begins, sizes_, radius)
-
-    monkeypatch.setattr(index, "_entries", spy)
-    found = index.within(pack(drawn[:300]), 1)
-    assert len(sizes) > 10
-    assert max(sizes) < 50 + 5000 / hamming.FETCH
-    for a, b in zip(found, index.scan(pack(drawn[:300]), 1), strict=True):
-        assert pairs(a) == pairs(b)
-
-
-def test_an_interruption_leaves_the_index_as_it_was(monkeypatch):
-    drawn, ids = collection(0, 20, 300)
-    index = HammingIndex(20)
-    index.add(pack(drawn[:40]), ids[:40])
-    index.buckets()
-    index.add(pack(drawn[40:]), ids[40:])
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(hamming.table, "moved", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            index.within(pack(drawn[:1]), 1)
-        assert len(index) == 300
-    found = index.search(pack(drawn[:5]), 300)
-    for row, query in enumerate(drawn[:5].tolist()):
-        assert found.ids[row].tolist() == [i for _, i in ranking(query, drawn, ids)]
-
-
-def test_the_example_in_the_documentation():
-    result = doctest.testmod(hamming)
-    assert (result.failed, result.attempted) == (0, 3)

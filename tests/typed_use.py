@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import aebook
 from aebook import Autoencoder, History, Objective
-from aebook.applications.retrieval import HammingIndex, SemanticHasher
+from aebook.applications.retrieval import FaissIndex, SemanticHasher
 from aebook.estimators import AutoencoderDetector, AutoencoderTransformer
 from aebook.theory.likelihood import ImportanceWeighted, elbo
 
@@ -32,7 +32,7 @@ aebook.variants.denoising((784, 32), aebook.corruptions.masking(0.3), activation
 aebook.save(objective.model, "model.safetensors")
 model: Autoencoder = aebook.load("model.safetensors")
 
-index = HammingIndex(8)
+index = FaissIndex(8)
 index.add(SemanticHasher(objective.model, x).encode(x))
 distances, ids = index.search(SemanticHasher(objective.model, x).encode(x), k=3)
 

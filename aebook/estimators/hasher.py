@@ -119,7 +119,7 @@ class SemanticHashTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return self.hasher_.bits(s)
 
     def encode(self, X: Samples) -> np.ndarray:
-        """The same packed, eight bits a byte, uint8 (N, ⌈p / 8⌉): codes for a ``HammingIndex``."""
+        """The same packed, eight bits a byte, uint8 (N, ⌈p / 8⌉): codes for a ``FaissIndex``."""
         s = self._scaled(self._inside(X))
         return self.hasher_.encode(s)
 

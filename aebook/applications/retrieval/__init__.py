@@ -9,12 +9,10 @@ from aebook.applications.retrieval.hashers import (
     pca_sign,
     rerank,
 )
-from aebook.applications.retrieval.index import HammingIndex
 from aebook.hashing import SemanticHasher, pack, unpack
 
 __all__ = [
     "FaissIndex",
-    "HammingIndex",
     "LinearHasher",
     "Neighbours",
     "SemanticHasher",

@@ -48,7 +48,8 @@ def hamming_distances(
     Returns
     -------
     ndarray
-        (Q, N), int32. :class:`HammingIndex` finds the nearest of many codes without this matrix.
+        (Q, N), int32. A stable ``argsort`` of it has the nearest first; :class:`FaissIndex` finds
+        the nearest of many codes without this matrix.
 
     Examples
     --------

@@ -5,13 +5,13 @@ number of bits in which they differ, their Hamming distance. In
 :class:`aebook.hashing.SemanticHasher` the map f is an encoder that was trained (Salakhutdinov &
 Hinton 2009); :func:`lsh`, :func:`pca_sign` and :func:`itq` are the linear maps that it has to beat.
 What finds the nearest codes among millions is
-:class:`aebook.applications.retrieval.index.HammingIndex`.
+:class:`aebook.applications.retrieval.faiss.FaissIndex`.
 
->>> from aebook.applications.retrieval import HammingIndex, SemanticHasher
+>>> from aebook.applications.retrieval import FaissIndex, SemanticHasher
 >>> objective = aebook.variants.binary((784, 256, 32))
 >>> history = aebook.fit(objective, images, epochs=10)
 >>> hasher = SemanticHasher(objective.model, images)
->>> index = HammingIndex(32)
+>>> index = FaissIndex(32)
 >>> index.add(hasher.encode(images))
 >>> distances, ids = index.search(hasher.encode(queries), k=10)
 """
