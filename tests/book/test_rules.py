@@ -239,7 +239,9 @@ def test_nothing_is_rounded_before_it_is_checked(notebook) -> None:
 
 def test_what_was_made_is_not_changed() -> None:
     # a setting is an argument of what makes a model; weights alone are set afterwards
-    sources = {path.name: ast.parse(path.read_text()) for path in (ROOT / "tools").rglob("*.py")}
+    sources = {
+        path.name: ast.parse(path.read_text("utf8")) for path in (ROOT / "tools").rglob("*.py")
+    }
     for name, path in zip(IDS, NOTEBOOKS, strict=True):
         cells = code_cells(nbformat.read(path, as_version=4))
         sources |= {f"{name}, cell {number}": tree(cell) for number, cell in cells}
@@ -294,6 +296,19 @@ def test_code_is_plain_python(notebook) -> None:
     # no shell, no magics, apart from the installation in the first cell
     for _, cell in code_cells(notebook):
         tree(cell)
+
+
+def test_an_open_cell_is_an_idea_and_short(notebook) -> None:
+    # what imports, draws or is long is one click away: the tag hide-input
+    for number, cell in code_cells(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        if "hide-input" in cell.metadata.get("tags", []):
+            continue
+        imports = sum(bool(re.match(r"\s*(import|from)\s", line)) for line in lines)
+        assert imports < max(2, 0.3 * len(lines)), f"fold cell {number}: it imports"
+        trains = re.search(r"\bfit\(|\blayerwise\(|\bpretrain\(|\.backward\(", cell.source)
+        assert trains or "plt.show()" not in cell.source, f"fold cell {number}: it draws"
+        assert len(cell.source.splitlines()) <= 25, f"fold or divide cell {number}: it is long"
 
 
 def test_chapter_has_its_parts_in_order(notebook) -> None:
