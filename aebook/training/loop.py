@@ -195,10 +195,10 @@ def fit(
     ``lr``, ``schedule`` and ``batch_size`` were chosen together, by the loss on validation data
     over 45 settings of the three: plain autoencoders of three depths, linear, tied, denoising,
     contractive, k-sparse, sparse, binary, concrete and variational ones on 4,000 images of
-    clothes, two on a table of measurements, one on counts of words, for 8 epochs
-    (``tools/choose_defaults.py``). With the defaults a loss is above the lowest that any setting
-    gives by 12 % on average and 38 % at most; with Adam's usual rate of 0.001, constant, and
-    batches of 128, by 82 % on average and up to three times. Twice the peak rate does better in
+    clothes, two on a table of measurements, one on counts of words, for 8 epochs, one start
+    each (``tools/choose_defaults.py``). With the defaults a loss is above the lowest that any
+    setting gives by 12 % on average and 38 % at most; with Adam's usual rate of 0.001, constant,
+    and batches of 128, by 82 % on average and up to three times. Twice the peak rate does better in
     so few epochs, 5 % and at most 18 %. In 30 epochs the two are level on average: it is then 10
     to 16 % worse for plain, deep, linear and denoising autoencoders, and as much better for
     tables and for the KL and contractive penalties; the concrete selector wants it always, and
