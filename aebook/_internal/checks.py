@@ -297,9 +297,10 @@ def rows(x: Any, width: int, dtype: torch.dtype | None = None) -> None:
     tensors(x=x)
     typed = x.is_floating_point() if dtype is None else x.dtype == dtype
     if x.dim() != 2 or x.shape[1] != width or not typed:
+        advice = "" if typed or x.is_floating_point() else f": {INTEGERS}"
         raise ValueError(
             f"got a tensor of shape {tuple(x.shape)} and {x.dtype}, expected (B, {width}) and "
-            f"{dtype or 'floating point'}"
+            f"{dtype or 'floating point'}{advice}"
         )
 
 
