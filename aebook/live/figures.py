@@ -8,7 +8,6 @@ import io
 import json
 import math
 import os
-import uuid
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -16,16 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from PIL import Image
 from torch import Tensor, nn
 
-from aebook._internal.checks import array, as_array, counted
+from aebook._internal.checks import array, as_array, counted, number
 from aebook._internal.contract import checked
 from aebook._internal.files import replace
 from aebook.core import Autoencoder
 from aebook.data import Data, Form, messages
 from aebook.inference import decode, encode, evaluating, reconstruct
 from aebook.live.network import Packed, packed
-from aebook.metrics import threshold
 
 __all__ = ["Live", "explore", "sketch"]
 
@@ -67,12 +66,16 @@ class Live:
         data = data.replace("<", "\\u003c")
         picture = base64.b64encode(self.still).decode()
         return (
-            f'<div class="aebook-live" id="live-{uuid.uuid4().hex[:8]}">\n'
+            '<div class="aebook-live">\n'
             f"<style>{style}</style>\n"
-            f'<img class="still" alt="{html.escape(self.alt)}" src="data:image/png;base64,{picture}">\n'
+            f'<img class="still" alt="{html.escape(self.alt)}" '
+            f'src="data:image/png;base64,{picture}">\n'
             f'<script type="application/json">{data}</script>\n'
             f"</div>\n<script>{script}</script>"
         )
+
+    def __repr__(self) -> str:
+        return f"Live({self.figure!r})"
 
     def _repr_html_(self) -> str:
         return self.html
@@ -137,7 +140,8 @@ def explore(
     >>> figure.figure, len(figure.data["codes"]), figure.data["shape"]
     ('explore', 100, [1, 8, 8])
     """
-    x = _first(model, data, CODES)
+    given = _messages(model, data)
+    x = given[:CODES]
     codes = encode(model, x).double().cpu().numpy()
     if codes.ndim != 2 or not 2 <= codes.shape[1] <= 32:
         raise ValueError(
@@ -160,9 +164,8 @@ def explore(
     }
     if labels is not None:
         kinds = as_array(labels)
-        array("labels", kinds, f"({len(kinds)},)", "integers", least=0)
+        array("labels", kinds, f"({len(given)},)", "integers", least=0)
         kinds = kinds[: len(x)]
-        counted("labels", len(kinds), least=len(x))
         most = int(kinds.max()) + 1
         content["labels"] = kinds.tolist()
         content["names"] = [str(k) for k in range(most)] if names is None else list(names)
@@ -207,7 +210,8 @@ def sketch(
     >>> figure.figure, figure.data["shape"]
     ('sketch', [1, 8, 8])
     """
-    x = _first(model, data, 10_000)
+    share = number("share", share, below=1)
+    x = _messages(model, data)
     array("data", x.cpu().numpy(), f"{tuple(x.shape)}", least=0, most=1, advice="scale the images")
     again = reconstruct(model, x)
     errors = (again - x).flatten(1).square().sum(1).cpu().numpy()
@@ -228,7 +232,7 @@ def sketch(
         "shape": image,
         "packed": [base64.b64encode(row.tobytes()).decode() for row in grey],
         "reach": float(codes.abs().quantile(0.99)) or 1.0,
-        "usual": float(threshold(errors, quantile=share)),
+        "usual": float(np.quantile(errors, share)),
         "share": round(100 * share),
     }
     still = _still([x[:8], again[:8]], image)
@@ -239,10 +243,9 @@ def sketch(
 _BEGINS = ("weights", "scale", "bias", "factor", "offset")
 
 
-def _first(model: Autoencoder, data: Data, count: int) -> Tensor:
-    """The first messages, on the model's device."""
-    form = Form.of(model)
-    return messages(data, dtype=form.dtype, device=form.device)[:count]
+def _messages(model: Autoencoder, data: Data) -> Tensor:
+    """All messages, on the model's device."""
+    return messages(data, **Form.of(model)._asdict())
 
 
 def _packed(model: Autoencoder, parts: list[nn.Module], shape: Sequence[int]) -> Packed:
@@ -267,8 +270,6 @@ def _image(found: Sequence[int], shape: Sequence[int] | None) -> list[int]:
 
 def _still(rows: list[Tensor], shape: list[int]) -> bytes:
     """Rows of images as a PNG file, dark on light as the page paints them."""
-    from PIL import Image
-
     pictures = [row.detach().float().cpu().reshape(-1, *shape).clamp(0, 1) for row in rows]
     lines = [torch.cat([*row], 2) for row in pictures]
     whole = torch.cat(lines, 1)

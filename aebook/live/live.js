@@ -193,23 +193,25 @@
   function explore(root, data) {
     const decode = network(data.decoder, data.numbers);
     const view = element(root, "div", { class: "panels" });
-    const code = Float32Array.from(data.start);
+    const code = Float32Array.from(data.start), state = {};
     let output, spoken;
 
     const answer = () => {
-      paint(output, decode(code), data.shape);
+      state.code = Array.from(code);
+      state.reconstruction = Array.from(decode(code));
+      paint(output, state.reconstruction, data.shape);
       spoken.textContent = `code ${Array.from(code, round).join(", ")}`;
     };
 
     if (code.length === 2) map(view, data, code, () => answer());
-    else sliders(view, data, code, () => answer());
+    else sliders(root, view, data, code, () => answer());
     output = panel(view, "decoded", "The image that the decoder makes of the code");
     spoken = element(root, "div", { class: "spoken", role: "status" });
     answer();
-    return { set(values) { code.set(values); answer(); }, decode: (z) => Array.from(decode(z)) };
+    return { state, set(values) { code.set(values); answer(); } };
   }
 
-  function sliders(view, data, code, changed) {
+  function sliders(root, view, data, code, changed) {
     const box = element(view, "div", { class: "sliders" });
     code.forEach((value, j) => {
       const row = element(box, "label", {}, `z${j} `);
@@ -217,7 +219,7 @@
       const input = element(row, "input", { type: "range", min: low, max: high, step: (high - low) / 100, value });
       input.addEventListener("input", () => { code[j] = input.valueAsNumber; changed(); });
     });
-    const buttons = element(view, "div", { class: "buttons", role: "group", "aria-label": "Codes to start from" });
+    const buttons = element(root, "div", { class: "buttons", role: "group", "aria-label": "Codes to start from" });
     data.codes.slice(0, 8).forEach((start, i) => {
       const name = data.labels ? data.names[data.labels[i]] : `message ${i + 1}`;
       element(buttons, "button", { type: "button" }, name).addEventListener("click", () => {

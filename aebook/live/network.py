@@ -136,8 +136,10 @@ def _convolution(
     layer: Any, shape: tuple[int, ...], numbers: bytearray
 ) -> tuple[dict[str, Any], tuple[int, ...]]:
     backwards = isinstance(layer, nn.ConvTranspose2d)
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str) or any(
-        d != 1 for d in layer.dilation
+    if (
+        layer.padding_mode != "zeros"
+        or isinstance(layer.padding, str)
+        or any(d != 1 for d in layer.dilation)
     ):
         raise ValueError("got a convolution with other than zeros around, expected a plain one")
     with torch.no_grad():
