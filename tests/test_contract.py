@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 import aebook
-from aebook import bottlenecks, distances, networks, variants
+from aebook import bottlenecks, distances, live, networks, variants
 from aebook.applications import (
     compression,
     images,
@@ -77,7 +77,7 @@ EXEMPT = {
         r"|training\.(checkpoints|fingerprint)\.|applications\.anomaly\.posteriors\."
         r"|estimators\.network\.|hashing\.check_"
         r"|storage\.architecture\.|datasets\.verified\.|core\.(check_term|trainable|Objective\.(penalised|decoded))$"
-        r"|training\.(captured|optimisers|progress)\."
+        r"|training\.(captured|optimisers|progress)\.|live\.network\."
         r"|recurrent\.message_lengths$"
         r"|(networks\.Chain|boltzmann\.rbm\.RBM)\.check$"
     ),
@@ -89,7 +89,7 @@ EXEMPT = {
         r".*\.(Decomposition|Found|Neighbours|Recalled|Scores|Properties|SampleQuality|Interval"
         r"|Window|Estimate|PrecisionRecall|IntrinsicDimension|Record|Loss|Pass|Posterior|Glosses"
         r"|Images|Nouns|Posts|Segments|Table|LinearHasher|PrincipalComponents|MaskedMap|LinearDenoiser"
-        r"|History|History\.append|Lengths)$|.*rate_distortion\.Curve$"
+        r"|History|History\.append|Lengths|Live)$|.*rate_distortion\.Curve$"
     ),
     "runs in every step of training, on what the model gives it": (
         r"(bottlenecks|networks|sparse|distances|concrete|recurrent)\.[A-Z]\w+\."
@@ -455,6 +455,14 @@ CASES = {
     "plots.curves": lambda: dict(history=aebook.History({"loss": [1.0]}), ax=None),
     "plots.images": lambda: dict(
         rows={"a": torch.rand(2, 16)}, shape=(4, 4), symmetric=False, scale=0.5
+    ),
+    "live.figures.explore": lambda: dict(
+        model=trained(), data=data(), labels=np.arange(8) % 2, names=["a", "b"], shape=(2, 3)
+    ),
+    "live.figures.sketch": lambda: dict(model=trained(), data=data(), shape=(2, 3), share=0.9),
+    "live.figures.Live.save": lambda: (
+        live.explore(trained(), data(), shape=(2, 3)).save,
+        dict(path=file("page.html"), title="a"),
     ),
     "claims.verify": lambda: dict(
         what="a",
@@ -1319,6 +1327,8 @@ TAKEN = {
     "text": (
         "training.loop.fit(checkpoint)",
         "storage.models.save(path)",
+        "live.figures.Live.save(path)",
+        "live.figures.Live.save(title)",
         "claims.verify(what)",
         "applications.images.filters.as_image(name)",
         "applications.retrieval.faiss.FaissIndex.save(path)",
