@@ -1398,7 +1398,11 @@ TAKEN = {
     # any shape, entry by entry; without a corruption any tensor is its own
     "scalar empty withnan rank size zerowidth": ("core.Objective.corrupted(x)",),
     # numbers within bounds
-    "2.5 scalar huge": ("concrete.relaxed_one_hot(temperature)",),
+    "2.5 scalar huge": (
+        "concrete.relaxed_one_hot(temperature)",
+        "claims.verify(below)",
+        "claims.verify(at_most)",
+    ),
     # numbers within bounds
     "-1 0": ("corruptions.salt_and_pepper(low)",),
     # numbers within bounds
@@ -1427,8 +1431,6 @@ TAKEN = {
     ),
     # numbers within bounds
     "-1 0 matrix": ("claims.verify(above)", "claims.verify(at_least)"),
-    # numbers within bounds
-    "2.5 scalar huge": ("claims.verify(below)", "claims.verify(at_most)"),
     # numbers, 0 or more, that may be too large for what they are used on
     "2.5 0 huge": ("theory.score.Mixture.log_density(sigma)",),
     "0 2.5": (
