@@ -330,7 +330,7 @@
       paint(output, state.reconstruction, data.shape);
       bars(middle, state.code, data.reach);
       spoken.textContent = `squared error ${round(state.error)}`;
-      if (data.usual) spoken.textContent += `; of ${data.share} in 100 ordinary messages it is below ${round(data.usual)}`;
+      spoken.textContent += `; ${data.share} of 100 ordinary messages stay below ${round(data.usual)}`;
     };
     const soon = () => {
       if (!waiting) requestAnimationFrame(answer);
