@@ -162,6 +162,13 @@ def test_codes_of_one_number_have_no_map_and_messages_end_at_one():
         live.sketch(variants.plain((64, 9, 2)).model, 255 * X)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_models_of_any_type_go_into_a_page(dtype):
+    model = variants.plain((64, 9, 2)).model.to(dtype)
+    assert live.sketch(model, X).data["usual"] > 0
+    assert len(live.explore(model, X).data["codes"]) == 40
+
+
 def test_a_figure_has_what_it_needs_and_goes_to_a_file_as_a_whole(tmp_path):
     model = variants.plain((64, 9, 2)).model
     figure = live.explore(model, X.numpy(), np.arange(40) % 3, names=["<a>", "b", "c"])

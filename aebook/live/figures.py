@@ -212,12 +212,12 @@ def sketch(
     """
     share = number("share", share, below=1)
     x = _messages(model, data)
-    array("data", x.cpu().numpy(), f"{tuple(x.shape)}", least=0, most=1, advice="scale the images")
+    array("data", x, f"{tuple(x.shape)}", least=0, most=1, advice="scale the images")
     again = reconstruct(model, x)
-    errors = (again - x).flatten(1).square().sum(1).cpu().numpy()
+    errors = (again - x).flatten(1).double().square().sum(1).cpu().numpy()
     encoder = _packed(model, [model.encoder, model.bottleneck], x.shape[1:])
     decoder = _packed(model, [model.decoder], encoder.outputs)
-    codes = encode(model, x[:CODES]).flatten(1)
+    codes = encode(model, x[:CODES]).flatten(1).double()
     # one buffer: the decoder's numbers follow the encoder's
     shifted = [
         {k: v + len(encoder.numbers) if k in _BEGINS else v for k, v in step.items()}

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -174,7 +173,9 @@ def _weights(w: Tensor, bias: Tensor | None, numbers: bytearray) -> dict[str, in
 def _append(values: Tensor, numbers: bytearray) -> int:
     """Put numbers at the end; the byte at which they begin."""
     begin = len(numbers)
-    kind = np.int8 if values.dtype == torch.int8 else np.dtype("<f4")
-    numbers += values.detach().cpu().numpy().astype(kind).tobytes()
+    if values.dtype != torch.int8:
+        values = values.float()
+    array = values.detach().cpu().numpy()
+    numbers += array.astype(array.dtype.newbyteorder("<")).tobytes()
     numbers += bytes(-len(numbers) % 4)
     return begin
