@@ -27,7 +27,7 @@ from torch.utils.data import (
 )
 
 import aebook
-from aebook import estimators, metrics
+from aebook import estimators, live, metrics
 from aebook.applications.anomaly import (
     decompose,
     likelihood_regret,
@@ -358,6 +358,8 @@ COMPUTES = {
     "importance_weighted_bound": lambda d: likelihood.importance_weighted_bound(vae(), d, 4),
     "active_units": lambda d: likelihood.active_units(vae().model, d, 0),
     "fvu": lambda d: metrics.fvu(d, torch.from_numpy(GREY + 1)),
+    "explore": lambda d: np.array(live.explore(plain().model, d, shape=(1, M)).data["start"]),
+    "sketch": lambda d: live.sketch(plain().model, d, shape=(1, M)).data["usual"],
     "l0": metrics.l0,
     "dead_units": metrics.dead_units,
 }
