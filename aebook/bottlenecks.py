@@ -80,12 +80,16 @@ class TopK(nn.Module):
     def keep(self, h: Tensor, k: int) -> Tensor:
         """The same for a k that was read before."""
         if not self.training:
-            k = max(1, min(h.shape[-1], round(self.alpha * k)))
+            k = self.in_use(k, h.shape[-1])
         if k > h.shape[-1]:
             raise ValueError(f"got k={k} for a code of {h.shape[-1]} units, expected at most that")
         size = h.abs() if self.by == "magnitude" else h
         kept = size.topk(k, dim=-1, sorted=False).indices
         return torch.zeros_like(h).scatter(-1, kept, h.gather(-1, kept))
+
+    def in_use(self, k: int, n: int) -> int:
+        """How many of n units are kept in evaluation, α k, rounded."""
+        return max(1, min(n, round(self.alpha * k)))
 
     def arguments(self) -> dict[str, Any]:
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""

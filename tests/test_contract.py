@@ -93,7 +93,7 @@ EXEMPT = {
     ),
     "runs in every step of training, on what the model gives it": (
         r"(bottlenecks|networks|sparse|distances|concrete|recurrent)\.[A-Z]\w+\."
-        r"(forward|keep|layers|right_inverse|posterior|log_ratio|probabilities)$|training\.schedules\."
+        r"(forward|keep|in_use|layers|right_inverse|posterior|log_ratio|probabilities)$|training\.schedules\."
         r"|core\.(averaged|check_objective)$|penalties\.(kl_to_prior|weight_decay)$|boltzmann\.units\.|sparse\.sparse_linear$"
         r"|applications\.translation\.transformer\.[A-Z]\w+\.forward$"
         r"|applications\.compression\.(transform\.)?(rate$|[A-Z]\w+\."

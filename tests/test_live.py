@@ -42,6 +42,10 @@ MODELS = {
     "tanh": lambda: variants.plain((64, 9, 4), activation=nn.Tanh, output=None).model,
     "softplus": lambda: variants.plain((64, 9, 4), activation=nn.Softplus).model,
     "k-sparse": lambda: variants.k_sparse((64, 20), k=5).model,
+    "k-sparse, alpha": lambda: variants.k_sparse((64, 20), k=5, alpha=2).model,
+    "k-sparse, magnitude": lambda: made(
+        nn.Linear(64, 20), nn.Linear(20, 64), bottlenecks.TopK(5, by="magnitude")
+    ),
     "variational": lambda: variants.variational((64, 20, 4)).model,
     "binary": lambda: variants.binary((64, 20, 6)).model,
     "normalised": normalised,
@@ -108,7 +112,7 @@ def run(steps, numbers, x):
             factor, offset = (floats(step[k], step["channels"]) for k in ("factor", "offset"))
             h = h * factor + offset
         elif kind == "top":
-            h = bottlenecks.TopK(step["k"])(h)
+            h = bottlenecks.TopK(step["k"], by=step["by"])(h)
         elif kind == "first":
             h = h[:, : step["count"]]
         else:
@@ -131,9 +135,25 @@ def test_one_byte_a_weight_says_nearly_what_the_model_says(model):
     assert (found - again).abs().max() < 0.05 * max(1, float(again.abs().max()))
 
 
+def test_a_layer_that_stands_twice_is_done_twice():
+    bend, layer = nn.ReLU(), nn.Linear(3, 3)
+    steps = packed(nn.Sequential(layer, bend, layer, bend), (3,)).steps
+    assert [step["kind"] for step in steps] == ["linear", "relu"] * 2
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
 @pytest.mark.parametrize(
     ("layer", "name"),
-    [(nn.GRU(4, 4), "GRU"), (nn.Softmax(1), "Softmax"), (nn.Conv2d(2, 2, 3, groups=2), "Conv2d")],
+    [
+        (Doubled(4, 4), "Doubled"),
+        (nn.GRU(4, 4), "GRU"),
+        (nn.Softmax(1), "Softmax"),
+        (nn.Conv2d(2, 2, 3, groups=2), "Conv2d"),
+    ],
 )
 def test_what_a_page_cannot_compute_is_refused_by_name(layer, name):
     with pytest.raises(ValueError, match=f"got a layer {name}, which a page cannot compute"):

@@ -216,31 +216,22 @@ def sketch(
     again = reconstruct(model, x)
     errors = (again - x).flatten(1).double().square().sum(1).cpu().numpy()
     encoder = _packed(model, [model.encoder, model.bottleneck], x.shape[1:])
-    decoder = _packed(model, [model.decoder], encoder.outputs)
+    decoder = _packed(model, [model.decoder], encoder.outputs, encoder.numbers)
     codes = encode(model, x[:CODES]).flatten(1).double()
-    # one buffer: the decoder's numbers follow the encoder's
-    shifted = [
-        {k: v + len(encoder.numbers) if k in _BEGINS else v for k, v in step.items()}
-        for step in decoder.steps
-    ]
     image = _image(x.shape[1:], shape)
     grey = (255 * x[:MESSAGES].flatten(1)).round().byte().cpu().numpy()
     content = {
         "encoder": encoder.steps,
-        "decoder": shifted,
-        "numbers": base64.b64encode(encoder.numbers + decoder.numbers).decode(),
+        "decoder": decoder.steps,
+        "numbers": base64.b64encode(decoder.numbers).decode(),
         "shape": image,
-        "packed": [base64.b64encode(row.tobytes()).decode() for row in grey],
+        "messages": [base64.b64encode(row.tobytes()).decode() for row in grey],
         "reach": float(codes.abs().quantile(0.99)) or 1.0,
         "usual": float(np.quantile(errors, share)),
-        "share": round(100 * share),
+        "share": f"{100 * share:g}",
     }
     still = _still([x[:8], again[:8]], image)
     return Live("sketch", content, still, "Messages above, and what comes back below")
-
-
-#: Entries of a step that are places in the buffer.
-_BEGINS = ("weights", "scale", "bias", "factor", "offset")
 
 
 def _messages(model: Autoencoder, data: Data) -> Tensor:
@@ -248,9 +239,11 @@ def _messages(model: Autoencoder, data: Data) -> Tensor:
     return messages(data, **Form.of(model)._asdict())
 
 
-def _packed(model: Autoencoder, parts: list[nn.Module], shape: Sequence[int]) -> Packed:
+def _packed(
+    model: Autoencoder, parts: list[nn.Module], shape: Sequence[int], before: bytes = b""
+) -> Packed:
     with evaluating(model):
-        return packed(nn.Sequential(*parts), tuple(shape))
+        return packed(nn.Sequential(*parts), tuple(shape), before)
 
 
 def _image(found: Sequence[int], shape: Sequence[int] | None) -> list[int]:

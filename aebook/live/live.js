@@ -103,7 +103,8 @@
 
     top(step) {
       return (x) => {
-        const order = Array.from(x.keys()).sort((a, b) => x[b] - x[a] || a - b);
+        const size = step.by === "magnitude" ? x.map(Math.abs) : x;
+        const order = Array.from(x.keys()).sort((a, b) => size[b] - size[a] || a - b);
         const y = new Float32Array(x.length);
         for (const i of order.slice(0, step.k)) y[i] = x[i];
         return y;
@@ -397,7 +398,7 @@
   function start(root) {
     const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
     data.numbers = bytes(data.numbers);
-    if (data.packed) data.messages = data.packed.map((text) => Float32Array.from(new Uint8Array(bytes(text)), (a) => a / 255));
+    data.messages = data.messages?.map((text) => Float32Array.from(new Uint8Array(bytes(text)), (a) => a / 255));
     root.querySelector(".still")?.remove();
     root.aebook = KINDS[data.figure](root, data);
     root.dataset.state = "live";

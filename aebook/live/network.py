@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from aebook.bottlenecks import Binary, Gaussian, TopK
-from aebook.networks import Transposed
+from aebook.networks import Chain, Standardised, Transposed
 
 __all__ = ["Packed", "packed"]
 
@@ -45,7 +45,7 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, Callable[[Any], list[float]]]] = {
 _IDLE = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)
 
 
-def packed(network: nn.Module, shape: tuple[int, ...]) -> Packed:
+def packed(network: nn.Module, shape: tuple[int, ...], before: bytes = b"") -> Packed:
     """The steps of a network, as in evaluation, for inputs of a shape.
 
     Parameters
@@ -54,6 +54,8 @@ def packed(network: nn.Module, shape: tuple[int, ...]) -> Packed:
         Linear and convolutional layers, batch normalisation and activations, in a row.
     shape
         Of one input, without the batch.
+    before
+        Numbers of another network, after which these come.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def packed(network: nn.Module, shape: tuple[int, ...]) -> Packed:
     (['linear'], 24, (2,))
     """
     steps: list[dict[str, Any]] = []
-    numbers = bytearray()
+    numbers = bytearray(before)
     for layer in _leaves(network):
         step, shape = _step(layer, shape, numbers)
         steps += [step] if step else []
@@ -77,15 +79,16 @@ def packed(network: nn.Module, shape: tuple[int, ...]) -> Packed:
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:
     """The layers in a row, without the containers that they are in."""
-    if isinstance(module, nn.Sequential):
-        for child in module:
+    if _does(module, nn.Sequential, Chain):
+        # not children(), which has a layer that stands twice once
+        for child in cast(nn.Sequential, module):
             yield from _leaves(child)
     elif not isinstance(module, _IDLE):
         yield module
 
 
 def _step(
-    layer: nn.Module, shape: tuple[int, ...], numbers: bytearray
+    layer: Any, shape: tuple[int, ...], numbers: bytearray
 ) -> tuple[dict[str, Any] | None, tuple[int, ...]]:
     for cls, (name, settings) in ACTIVATIONS.items():
         if type(layer) is cls:
@@ -95,14 +98,15 @@ def _step(
     if type(layer) is nn.Unflatten:
         return None, tuple(layer.unflattened_size)
     if type(layer) is TopK:
-        return {"kind": "top", "k": int(layer.k)}, shape
+        k = layer.in_use(int(layer.k), shape[-1])
+        return {"kind": "top", "k": k, "by": layer.by}, shape
     if type(layer) is Gaussian:
         return {"kind": "first", "count": shape[0] // 2}, (shape[0] // 2,)
-    if isinstance(layer, nn.Linear | Transposed):
-        w = layer.weight if isinstance(layer, nn.Linear) else layer.source.weight.T
+    if _does(layer, nn.Linear) or isinstance(layer, Transposed):
+        w = layer.source.weight.T if isinstance(layer, Transposed) else layer.weight
         sizes = {"kind": "linear", "inputs": w.shape[1], "outputs": w.shape[0]}
         return sizes | _weights(w, layer.bias, numbers), (*shape[:-1], w.shape[0])
-    if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d) or _is_standardised(layer):
+    if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d, Standardised):
         return _normalised(layer, shape, numbers), shape
     if type(layer) in (nn.Conv2d, nn.ConvTranspose2d) and layer.groups == 1:
         return _convolution(layer, shape, numbers)
@@ -112,8 +116,9 @@ def _step(
     )
 
 
-def _is_standardised(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.BatchNorm1d) and not layer.affine
+def _does(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether it computes what one of these does: a class made of one may do something else."""
+    return type(module).forward in [kind.forward for kind in kinds]
 
 
 def _normalised(layer: Any, shape: tuple[int, ...], numbers: bytearray) -> dict[str, Any]:
