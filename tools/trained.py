@@ -70,7 +70,8 @@ class _Reading:
         return any(
             (isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and n.id in known)
             or (isinstance(n, ast.Attribute) and n.attr in SHELVES)
-            or (isinstance(n, ast.Call) and _called(n) in TRAINERS)
+            # called, or handed on to be called: partial(fit, objective)
+            or (isinstance(n, ast.Call) and not TRAINERS.isdisjoint(map(_name, [n.func, *n.args])))
             for n in ast.walk(node)
         )
 
@@ -80,9 +81,21 @@ class _Reading:
             if isinstance(statement, ast.FunctionDef | ast.ClassDef):
                 self._define(statement)
                 continue
+            if isinstance(statement, ast.ImportFrom):
+                # from aebook import fit as train
+                for alias in statement.names:
+                    if alias.name in TRAINERS and alias.asname:
+                        self.trains[alias.asname] = {0}
+                        self._mark(alias.asname)
             # of a loop, a condition or a context what stands on its first line
             inner = [getattr(statement, part, []) for part in ("body", "orelse", "finalbody")]
-            first = [n for n in ast.iter_child_nodes(statement) if not isinstance(n, ast.stmt)]
+            branches = [*getattr(statement, "handlers", []), *getattr(statement, "cases", [])]
+            inner += [branch.body for branch in branches]
+            first = [
+                n
+                for n in ast.iter_child_nodes(statement)
+                if not isinstance(n, ast.stmt | ast.excepthandler | ast.match_case)
+            ]
             for call in (n for node in first for n in ast.walk(node) if isinstance(n, ast.Call)):
                 self._train(call)
             self.used |= any(map(self.uses, first))
@@ -118,7 +131,7 @@ class _Reading:
             self.trained.discard(definition.name)
 
     def _train(self, call: ast.Call) -> None:
-        name = _called(call)
+        name = _name(call.func)
         if name in TRAINERS:
             method = isinstance(call.func, ast.Attribute)
             module = method and _root(call.func) in MODULES
@@ -151,8 +164,9 @@ class _Reading:
             self._mark(*(n for n in assembled if name in self.parts.get(n, set())))
 
 
-def _called(call: ast.Call) -> str | None:
-    return getattr(call.func, "attr", getattr(call.func, "id", None))
+def _name(node: ast.AST) -> str | None:
+    """Of a function, with or without its module."""
+    return getattr(node, "attr", getattr(node, "id", None))
 
 
 def _names(node: ast.AST) -> Iterator[str]:

@@ -110,6 +110,12 @@ def shown(*sources):
         "print(cross_val_predict(LogisticRegression(), x, y))",
         "print(LocalOutlierFactor().fit_predict(x))",
         "with torch.no_grad():\n    aebook.lbfgs(o, x)\n    error = o(x)\nprint(error)",
+        "from aebook import fit as train\ntrain(o, x)\nprint(o(x))",
+        "run = partial(aebook.fit, epochs=9)\nprint(run(o, x))",
+        "print(list(map(aebook.fit, objectives, data)))",
+        "try:\n    x = read()\nexcept OSError:\n    aebook.fit(o, x)\nprint(o(x))",
+        "match kind:\n    case 'deep':\n        aebook.fit(o, x)\nprint(o(x))",
+        "if (history := aebook.fit(o, x)).losses:\n    print(history)",
     ],
 )
 def test_what_is_trained_is_seen(source):
