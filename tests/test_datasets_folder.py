@@ -202,7 +202,13 @@ def test_other_colours_become_those_that_are_asked_for(tmp_path, mode):
     image = Image.new("RGB", (8, 8), (200, 30, 90)).convert(mode)
     name = "a.png" if mode in ("P", "1") else "a.tif"
     expected = np.asarray(image.convert("RGB"), np.float32) / 255
-    (found,) = ImageFolder(written(tmp_path, image, name), 8)
+    folder = written(tmp_path, image, name)
+    with (folder / name).open("rb") as file:
+        try:
+            Image.open(file).load()
+        except OSError:
+            pytest.skip(f"this version of Pillow cannot read {mode} in TIFF")
+    (found,) = ImageFolder(folder, 8)
     np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), expected)
 
 

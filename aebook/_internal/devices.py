@@ -77,7 +77,10 @@ def has_room(size: int, device: torch.device) -> bool:
         if tells := getattr(torch.cuda, "get_per_process_memory_fraction", None):
             free = min(free, tells(device) * total - used)
     elif device.type == "mps":
-        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        # torch 2.4 does not tell how much there is
+        if (tells := getattr(torch.mps, "recommended_max_memory", None)) is None:
+            return False
+        free = tells() - torch.mps.driver_allocated_memory()
     else:
         return True
     return 2 * size <= free
