@@ -433,12 +433,26 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
         raise ValueError(f"got {shown('encoder', encoder)}, expected a module")
     if (own := getattr(encoder, "layers", None)) is not None:
         return own(x)
-    hooks = encoder._forward_hooks or encoder._forward_pre_hooks
-    if type(encoder) is nn.Sequential and len(encoder) and not hooks:
+    # a subclass with a forward of its own may do something else
+    in_a_row = type(encoder).forward is nn.Sequential.forward
+    if not isinstance(encoder, nn.Sequential) or not in_a_row or not len(encoder):
+        output = encoder(x)
+        tensors(**{"what the encoder gave": output})
+        return (output,)
+    if not encoder._forward_hooks and not encoder._forward_pre_hooks:
         return tuple(accumulate(encoder, lambda h, f: f(h), initial=x))[1:]
-    output = encoder(x)
-    tensors(**{"what the encoder gave": output})
-    return (output,)
+    # what hooks do to the whole is done too
+    outputs: list[Any] = []
+    notes = [
+        part.register_forward_hook(lambda part, given, output: outputs.append(output))
+        for part in set(encoder)
+    ]
+    try:
+        output = encoder(x)
+    finally:
+        for note in notes:
+            note.remove()
+    return (*outputs[:-1], output)
 
 
 def _weight(name: str, value: Any) -> float:

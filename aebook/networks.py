@@ -286,6 +286,7 @@ def convolutional(
     *,
     activation: Activation = nn.ReLU,
     output: Activation | None = None,
+    code_activation: Activation | None = None,
     posterior: bool = False,
 ) -> tuple[Chain, Chain]:
     r"""Convolutional encoder and the decoder that mirrors it.
@@ -304,6 +305,9 @@ def convolutional(
         Number of code units.
     activation, output
         As in :func:`mlp`; ``output`` ends the decoder.
+    code_activation
+        Of the code layer; None: a linear code. ``nn.Sigmoid`` for
+        :func:`aebook.variants.sparse`.
     posterior
         Whether the encoder gives two numbers for each of the code, a mean and a log-variance, as
         :class:`aebook.bottlenecks.Gaussian` takes them.
@@ -351,11 +355,11 @@ def convolutional(
                 activation if k > 1 else output,
             )
         )
-    to_code = nn.Sequential(
-        nn.Flatten(), _layer(nn.Linear(flat, 2 * code if posterior else code), None)
+    last = nn.Sequential(
+        nn.Flatten(), _layer(nn.Linear(flat, 2 * code if posterior else code), code_activation)
     )
     from_code = nn.Sequential(_layer(nn.Linear(code, flat), activation), nn.Unflatten(1, inner))
-    encoder, decoder = Chain(shape, *down, to_code), Chain((code,), from_code, *up)
+    encoder, decoder = Chain(shape, *down, last), Chain((code,), from_code, *up)
     return encoder, decoder
 
 

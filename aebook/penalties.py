@@ -6,7 +6,7 @@ A penalty joins an objective under a name and with a weight:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -17,11 +17,11 @@ from aebook._internal.checks import number
 from aebook._internal.contract import checked, taken
 from aebook._internal.verdicts import judge
 from aebook.bottlenecks import Gaussian
-from aebook.core import Autoencoder, Pass
+from aebook.core import Autoencoder, Pass, Penalty
 from aebook.jacobian import contractive
 from aebook.processes import average
 
-__all__ = ["activity", "contractive", "kl_to_prior", "sparsity", "weight_decay"]
+__all__ = ["activity", "combined", "contractive", "kl_to_prior", "sparsity", "weight_decay"]
 
 
 def weight_decay(seen: Pass) -> Tensor:
@@ -139,6 +139,28 @@ def _check_posterior(model: Autoencoder) -> None:
 
 
 kl_to_prior.check = _check_posterior  # pyright: ignore[reportFunctionMemberAccess]
+
+
+@checked
+def combined(
+    own: Mapping[str, tuple[float, Penalty]], more: Mapping[str, tuple[float, Penalty]] | None
+) -> dict[str, tuple[float, Penalty]]:
+    """The penalties of a variant and those that its user adds.
+
+    Parameters
+    ----------
+    own, more
+        ``{name: (λ, Ω)}`` each, with different names.
+
+    Examples
+    --------
+    >>> from aebook.penalties import combined, kl_to_prior, weight_decay
+    >>> list(combined({"kl": (1.0, kl_to_prior)}, {"l2": (1e-3, weight_decay)}))
+    ['kl', 'l2']
+    """
+    if more and (twice := own.keys() & more.keys()):
+        raise ValueError(f"got a penalty {sorted(twice)[0]!r}, which the variant has: rename yours")
+    return {**own, **(more or {})}
 
 
 def _layer(seen: Pass, layer: int | None) -> Tensor:

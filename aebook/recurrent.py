@@ -341,6 +341,11 @@ class Decoder(Writer):
             self.mix = _linear(code + hidden, hidden)
         self.logits = _linear(hidden, vocabulary)
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of a code, (p,); with attention it has as many rows as the text has symbols."""
+        return None if self.attention else (self.from_code.in_features,)
+
     def arguments(self) -> dict[str, Any]:
         """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
         return {

@@ -144,7 +144,7 @@ class SparseTransposed(Transposed):
 
 
 @checked
-def sparse_decoder(decoder: Chain) -> Chain:
+def sparse_decoder(decoder: nn.Module) -> nn.Module:
     r"""Let the first layer of a decoder gather active units only, in place.
 
     The function stays the same. It pays from some thousands of code units on, and saves the
@@ -154,14 +154,15 @@ def sparse_decoder(decoder: Chain) -> Chain:
     Parameters
     ----------
     decoder
-        Of :func:`aebook.networks.mlp` or :func:`aebook.networks.tied_decoder`, for instance
-        ``objective.model.decoder``. Weights keep their values; give the decoder to an optimiser,
-        or to :func:`aebook.fit`, only afterwards.
+        Of :func:`aebook.networks.mlp` or :func:`aebook.networks.tied_decoder`, an
+        ``nn.Sequential`` that begins with a linear layer, or one linear layer. Weights keep their
+        values, in a new layer: give the decoder to an optimiser, or to :func:`aebook.fit`, only
+        afterwards.
 
     Returns
     -------
-    Chain
-        The same decoder.
+    Module
+        The same decoder; in place of a linear layer that is all of it, a :class:`SparseLinear`.
 
     Examples
     --------
@@ -171,24 +172,39 @@ def sparse_decoder(decoder: Chain) -> Chain:
     >>> torch.allclose(sparse_decoder(decoder)(z), before)
     True
     """
-    first = _maps(decoder)[0]
+    place, first = next(iter(_maps(decoder).items()))
     if parametrize.is_parametrized(first):
         raise ValueError(
             "got a decoder with unit columns, expected a plain one: call sparse_decoder first, "
             "then unit_columns"
         )
-    if isinstance(first, Transposed):
-        decoder[0].map = SparseTransposed(first.source, first.bias is not None)
-        decoder[0].map.bias = first.bias
-    elif isinstance(first, nn.Linear):
-        layer = SparseLinear(first.in_features, first.out_features, first.bias is not None)
-        layer = layer.to(first.weight)
-        with torch.no_grad():
-            layer.weight.copy_(first.weight.T)
-            if layer.bias is not None:
-                layer.bias.copy_(first.bias)
-        decoder[0].map = layer
+    if place not in ("", "0", "0.map"):
+        raise ValueError(
+            f"got a decoder that begins with a {type(decoder.get_submodule('0')).__name__}, "
+            "expected a linear layer: only where nothing comes before it are codes sparse"
+        )
+    layer = _gathering(first)
+    if not place:
+        return layer
+    decoder.set_submodule(place, layer)
     return decoder
+
+
+def _gathering(layer: Any) -> nn.Module:
+    """A layer that computes the same from active units only."""
+    bias = layer.bias is not None
+    if isinstance(layer, Transposed):
+        transposed = SparseTransposed(layer.source, bias)
+        transposed.bias = layer.bias
+        return transposed
+    if isinstance(layer, nn.Linear):
+        gathering = SparseLinear(layer.in_features, layer.out_features, bias).to(layer.weight)
+        with torch.no_grad():
+            gathering.weight.copy_(layer.weight.T)
+            if gathering.bias is not None:
+                gathering.bias.copy_(layer.bias)
+        return gathering.train(layer.training)
+    return layer
 
 
 class UnitColumns(nn.Module):
@@ -222,25 +238,26 @@ class UnitColumns(nn.Module):
 
 
 @checked
-def unit_columns(decoder: Chain) -> Chain:
+def unit_columns(decoder: nn.Module) -> nn.Module:
     r"""Keep the columns of a decoder's weights at unit norm, in place: :math:`\|w_i\|_2 = 1`.
 
     A penalty :math:`λ\|z\|_1` alone can be had for nothing: with :math:`z/c` and :math:`c\,W` the
     reconstruction stays and the penalty falls by c. With columns of fixed norm it cannot.
 
     Every linear layer is treated, since a ReLU would let a later layer make up for an earlier one.
-    ``decoder[k].map.weight`` is the weight with unit columns; what is trained, stored and counted
-    by :func:`aebook.penalties.weight_decay` is a V whose columns have the same directions.
+    A layer's ``weight`` is then the one with unit columns; what is trained, stored and counted by
+    :func:`aebook.penalties.weight_decay` is a V whose columns have the same directions.
 
     Parameters
     ----------
     decoder
-        Of :func:`aebook.networks.mlp`, for instance ``objective.model.decoder``, before it is given
-        to :func:`aebook.fit`. A tied decoder is refused: unit columns would be its encoder's too.
+        Of :func:`aebook.networks.mlp`, an ``nn.Sequential`` of linear layers and what has no
+        weights, or one linear layer, before it is given to :func:`aebook.fit`. A tied decoder is
+        refused: unit columns would be its encoder's too.
 
     Returns
     -------
-    Chain
+    Module
         The same decoder.
 
     Examples
@@ -250,7 +267,7 @@ def unit_columns(decoder: Chain) -> Chain:
     >>> decoder[0].map.weight.norm(dim=0).detach().round(decimals=4)
     tensor([1., 1., 1.])
     """
-    maps = _maps(decoder)
+    maps = _maps(decoder).values()
     if any(isinstance(layer, Transposed) for layer in maps):
         raise ValueError(
             "got a tied decoder, expected one with weights of its own: its columns are the "
@@ -263,14 +280,16 @@ def unit_columns(decoder: Chain) -> Chain:
     return decoder
 
 
-def _maps(decoder: Chain) -> list[nn.Module]:
-    """The linear maps of a decoder's layers, first to last."""
-    layers = decoder if isinstance(decoder, Chain) else ()
-    maps: list[Any] = [getattr(layer, "map", None) for layer in layers]
+def _maps(decoder: nn.Module) -> dict[str, nn.Module]:
+    """The linear maps of a decoder with their places, first to last."""
     kinds = nn.Linear | SparseLinear | Transposed
-    if not maps or not all(isinstance(m, kinds) for m in maps):
+    maps = {place: part for place, part in decoder.named_modules() if isinstance(part, kinds)}
+    own = {id(parameter) for part in maps.values() for parameter in part.parameters()}
+    in_order = type(decoder) in (Chain, nn.Sequential) or "" in maps
+    if not maps or not in_order or any(id(p) not in own for p in decoder.parameters()):
         raise ValueError(
             f"got a {type(decoder).__name__} that is not all linear layers, expected a decoder of "
-            "networks.mlp or networks.tied_decoder, such as objective.model.decoder"
+            "networks.mlp or networks.tied_decoder, an nn.Sequential of linear layers and "
+            "activations, or one linear layer"
         )
     return maps

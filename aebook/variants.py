@@ -29,7 +29,7 @@ from aebook.core import Autoencoder, Objective, Penalty
 from aebook.distances import bernoulli, squared_error
 from aebook.jacobian import contractive as contractive_penalty
 from aebook.networks import Activation, Standardised, mlp, tied_decoder
-from aebook.penalties import activity, kl_to_prior, sparsity
+from aebook.penalties import activity, combined, kl_to_prior, sparsity
 from aebook.sparse import sparse_decoder
 from aebook.sparse import unit_columns as with_unit_columns
 
@@ -56,7 +56,7 @@ Penalties = Mapping[str, tuple[float, Penalty]]
 Variant = TypeVar("Variant", bound=Callable[..., Objective])
 
 # what belongs into networks of one's own
-_OF_NETWORKS = {"activation", "code", "output", "tied", "bias", "centred"}
+_OF_NETWORKS = {"activation", "code", "output", "tied", "bias", "centred", "temperature"}
 
 
 def _given(widths: Networks) -> TypeIs[tuple[nn.Module, nn.Module]]:
@@ -100,13 +100,6 @@ def _networks(
     return encoder, mlp(tuple(widths)[::-1], activation=activation, output=output, bias=bias)
 
 
-def _with(own: Penalties, more: Penalties | None) -> Penalties:
-    """A variant's penalties and those of its user."""
-    if more and (twice := own.keys() & more.keys()):
-        raise ValueError(f"got a penalty {sorted(twice)[0]!r}, which the variant has: rename yours")
-    return {**own, **(more or {})}
-
-
 @_variant
 def plain(
     widths: Networks,
@@ -134,7 +127,9 @@ def plain(
     output
         Of the reconstruction. The default suits messages in [0, 1]; None suits any others.
     tied
-        Whether the decoder's weights are the encoder's, transposed.
+        Whether the decoder's weights are the encoder's, transposed. Two variants cannot: the
+        variational encoder gives twice the numbers that its decoder takes, and a selector has no
+        weights that a decoder could share.
     bias
         Whether layers have biases.
     corruption
@@ -231,8 +226,8 @@ def k_sparse(
         As in :func:`plain`.
     sparse_decode
         Whether the decoder gathers the k active units' weights and leaves the others alone. The
-        function is the same; from some thousands of code units on it is faster
-        (:mod:`aebook.sparse`).
+        function is the same; from some thousands of code units on it is faster. A decoder of your
+        own is changed in place, see :func:`aebook.sparse.sparse_decoder`.
 
     Examples
     --------
@@ -245,7 +240,7 @@ def k_sparse(
     if not _given(widths):
         whole("k", k, most=widths[-1], advice="ask for fewer, or widen the code")
     if sparse_decode:
-        sparse_decoder(decoder)
+        decoder = sparse_decoder(decoder)
     model = Autoencoder(encoder, decoder, TopK(k, by, alpha))
     return Objective(model, corruption, distance, penalties)
 
@@ -275,8 +270,8 @@ def sparse(
     Parameters
     ----------
     widths
-        As in :func:`plain`; the code may be wider than the message. Of an encoder of your own
-        the last layer alone is treated.
+        As in :func:`plain`; the code may be wider than the message. Of an encoder of your own,
+        an ``nn.Sequential``, say, the last layer is treated, or the last K for K weights.
     weight
         :math:`w_k`, 0 or more: one number for all layers, or one for each.
     target
@@ -288,7 +283,8 @@ def sparse(
     activation
         Of the encoder's layers, the code included, and of the decoder's hidden layers.
     unit_columns
-        Whether they have, see :func:`aebook.sparse.unit_columns`.
+        Whether they have. A decoder of your own is changed in place, see
+        :func:`aebook.sparse.unit_columns`.
     output, tied, bias, corruption, distance, penalties
         As in :func:`plain`.
 
@@ -302,7 +298,10 @@ def sparse(
     """
     if target is None and kind == "kl":
         raise ValueError("got kind='kl' without a target, expected a target from 0 to 1")
-    layers = 1 if _given(widths) else len(widths) - 1
+    # of an encoder of one's own as many layers as there are weights
+    layers = len(widths) - 1
+    if _given(widths):
+        layers = 1 if isinstance(weight, int | float) else len(weight)
     weights, targets = _each(weight, layers, "weight"), _each(target, layers, "target")
     encoder, decoder = _networks(widths, activation, activation, output, tied, bias)
     if unit_columns:
@@ -318,13 +317,14 @@ def sparse(
         name = "sparsity" if layers == 1 else f"sparsity_{layer + 1}"
         own[name] = (weights[layer], penalty)
     model = Autoencoder(encoder, decoder)
-    return Objective(model, corruption, distance, _with(own, penalties))
+    return Objective(model, corruption, distance, combined(own, penalties))
 
 
 @_variant
 def concrete(
     widths: Networks,
     *,
+    temperature: float = 10.0,
     activation: Activation | None = nn.ReLU,
     output: Activation | None = nn.Sigmoid,
     bias: bool = True,
@@ -336,14 +336,16 @@ def concrete(
 
     The encoder is a :class:`aebook.concrete.ConcreteSelector`, and the decoder imputes all features
     from those selected (Balın et al. 2019). Give :func:`aebook.fit` the temperature's schedule,
-    ``anneal=aebook.training.annealing()``: without it the temperature stays at 10, where nothing
-    is selected.
+    ``anneal=aebook.training.annealing()``: without it the temperature stays where it is, at 10,
+    where nothing is selected.
 
     Parameters
     ----------
     widths
         From message to code: the first is m, the last k, and those in between are the decoder's
         hidden layers, ``(784, 75, 50)``. The selector itself has none. Or ``(selector, decoder)``.
+    temperature
+        τ of the selector that is made, until a schedule sets it.
     activation
         Of the decoder's hidden layers. For the authors' leaky ReLU and dropout give
         ``lambda: nn.Sequential(nn.LeakyReLU(0.2), nn.Dropout(0.1))``.
@@ -363,7 +365,7 @@ def concrete(
         taken("the encoder", selector, ConcreteSelector)
     else:
         decoder = mlp(tuple(widths)[::-1], activation=activation, output=output, bias=bias)
-        selector = ConcreteSelector(widths[0], widths[-1])
+        selector = ConcreteSelector(widths[0], widths[-1], temperature)
     return Objective(Autoencoder(selector, decoder), corruption, distance, penalties)
 
 
@@ -450,7 +452,7 @@ def variational(
         encoder = mlp((*widths[:-1], 2 * widths[-1]), activation=activation, bias=bias)
         decoder = mlp(tuple(widths)[::-1], activation=activation, output=output, bias=bias)
     model = Autoencoder(encoder, decoder, Gaussian())
-    return Objective(model, corruption, distance, _with({"kl": (beta, kl_to_prior)}, penalties))
+    return Objective(model, corruption, distance, combined({"kl": (beta, kl_to_prior)}, penalties))
 
 
 @_variant
@@ -546,7 +548,7 @@ def contractive(
     """
     model = Autoencoder(*_networks(widths, activation, code, output, tied, bias))
     own = {"contractive": (weight, contractive_penalty(kind))}
-    return Objective(model, corruption, distance, _with(own, penalties))
+    return Objective(model, corruption, distance, combined(own, penalties))
 
 
 def _each(value: float | Sequence[float] | None, layers: int, name: str) -> list[float | None]:

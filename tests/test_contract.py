@@ -244,6 +244,7 @@ CURVE = compression.rate_distortion.Curve(
 )
 BETTER = compression.rate_distortion.Curve(CURVE.rate * 0.9, CURVE.quality)
 ENCODE, DECODE = compression.rate_distortion.pillow("JPEG", quality=50)
+PARTS = dict(corruption=None, penalties=None)
 COMMON = dict(corruption=None, distance=distances.squared_error, penalties=None)
 NETWORK = dict(activation=nn.ReLU, output=nn.Sigmoid, bias=True)
 ANOMALY = dict(x=data(), chunk=8)
@@ -324,7 +325,13 @@ CASES = {
     "networks.mlp": lambda: dict(widths=(6, 4, 2), **NETWORK),
     "networks.tied_decoder": lambda: dict(encoder=networks.mlp((6, 4, 2)), **NETWORK),
     "networks.convolutional": lambda: dict(
-        shape=(1, 8, 8), channels=(2,), code=3, activation=nn.ReLU, output=None, posterior=False
+        shape=(1, 8, 8),
+        channels=(2,),
+        code=3,
+        activation=nn.ReLU,
+        code_activation=None,
+        output=None,
+        posterior=False,
     ),
     "recurrent.Encoder": lambda: dict(
         vocabulary=6,
@@ -383,6 +390,10 @@ CASES = {
     "distances.squared_error": lambda: dict(reconstruction=data(), target=data()),
     "penalties.activity": lambda: dict(kind="l1", layer=None),
     "penalties.sparsity": lambda: dict(target=0.1, kind="kl", over="data", layer=None),
+    "penalties.combined": lambda: dict(
+        own={"kl": (1.0, aebook.penalties.kl_to_prior)},
+        more={"l2": (0.1, aebook.penalties.weight_decay)},
+    ),
     "jacobian.by_autograd": lambda: dict(encoder=trained().encoder, x=data(), probes=None),
     "jacobian.contractive": lambda: dict(kind="hutchinson", probes=1),
     "jacobian.jacobian": lambda: dict(encoder=trained().encoder, x=data()),
@@ -392,7 +403,7 @@ CASES = {
     "variants.binary": lambda: dict(
         widths=(6, 4, 2), kind="noise", sigma=1.0, centred=True, tied=False, **NETWORK, **COMMON
     ),
-    "variants.concrete": lambda: dict(widths=(6, 4, 2), **NETWORK, **COMMON),
+    "variants.concrete": lambda: dict(widths=(6, 4, 2), temperature=1.0, **NETWORK, **COMMON),
     "variants.contractive": lambda: dict(
         widths=(6, 4, 2), weight=0.1, kind="exact", code=nn.Sigmoid, tied=True, **NETWORK, **COMMON
     ),
@@ -492,6 +503,7 @@ CASES = {
     "theory.likelihood.interpolate": lambda: dict(
         model=trained(), a=data()[:2], b=data()[2:4], steps=3
     ),
+    "theory.likelihood.prior": lambda: dict(decoder=vae().model.decoder, n=2, generator=None),
     "theory.likelihood.sample": lambda: dict(model=vae().model, n=2, generator=None),
     "theory.linear.affine": lambda: dict(network=affine(), width=6),
     "theory.linear.eckart_young": lambda: dict(x=data(), p=2),
@@ -723,7 +735,7 @@ CASES = {
     "applications.compression.transform.Quantiser": lambda: dict(channels=3, kind="noise"),
     "applications.compression.transform.slope": lambda: dict(step=0.1),
     "applications.compression.transform.transform_coder": lambda: dict(
-        step=0.1, photographs=torch.rand(1, 3, 32, 32), kind="mixed", hidden=4, kept=(4, 1)
+        step=0.1, photographs=torch.rand(1, 3, 32, 32), kind="mixed", hidden=4, kept=(4, 1), **PARTS
     ),
     "applications.compression.bits_back.decode": lambda: dict(
         objective=binary_vae(), data=bits_back.encode(binary_vae(), data().round(), bits=3)
@@ -846,7 +858,7 @@ CASES = {
         model=writer(), alphabet=ALPHABET, n=2, temperature=1.0, generator=None
     ),
     "applications.molecules.model.variational": lambda: dict(
-        alphabet=9, code=4, length=8, hidden=8, beta=1.0, forget=0.0
+        alphabet=9, code=4, length=8, hidden=8, beta=1.0, forget=0.0, **PARTS
     ),
     "applications.molecules.model.warm_up": lambda: dict(beta=1.0, until=0.5),
     "applications.molecules.ngram.NGram": lambda: dict(
@@ -987,7 +999,7 @@ CASES = {
     ),
     "applications.translation.model.Translator.objective": lambda: (
         translator().objective,
-        dict(hide=0.1),
+        dict(hide=0.1, penalties=None),
     ),
     "applications.translation.model.Translator.batches": lambda: (
         translator().batches,
@@ -1034,7 +1046,9 @@ CASES = {
     ),
     "applications.words.vectors.tokens": lambda: dict(text="a house"),
     "applications.words.vectors.vocabulary": lambda: dict(texts=SENTENCES, least=1),
-    "applications.words.vectors.word_autoencoder": lambda: dict(contexts=6, p=2, hidden=0.5),
+    "applications.words.vectors.word_autoencoder": lambda: dict(
+        contexts=6, p=2, hidden=0.5, penalties=None
+    ),
 }
 
 
@@ -1136,6 +1150,8 @@ TAKEN = {
         "variants.sparse(distance)",
         "variants.variational(corruption)",
         "variants.variational(distance)",
+        "applications.compression.transform.transform_coder(corruption)",
+        "applications.molecules.model.variational(corruption)",
         "applications.anomaly.robust.decompose(train)",
     ),
     # numbers that are 0 or more
@@ -1304,6 +1320,7 @@ TAKEN = {
         "recurrent.Writer.sample(temperature)",
         "bottlenecks.TopK(alpha)",
         "concrete.ConcreteSelector(temperature)",
+        "variants.concrete(temperature)",
         "concrete.ConcreteSelector.set_temperature(value)",
         "distances.Gaussian(sigma)",
         "variants.k_sparse(alpha)",

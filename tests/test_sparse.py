@@ -178,7 +178,7 @@ def test_misuse_is_refused_with_advice():
             unit_columns(decoder)
     _, convolutions = aebook.networks.convolutional((1, 8, 8), (2,), 3)
     for make in (sparse_decoder, unit_columns):
-        for decoder in (convolutions, nn.Linear(3, 4)):
+        for decoder in (convolutions, nn.GRU(3, 4)):
             with pytest.raises(ValueError, match=r"expected a .* networks\.mlp"):
                 make(decoder)
     plain = aebook.variants.k_sparse((9, 20), 4).model.decoder
@@ -194,3 +194,42 @@ def test_sparse_decoder_twice_is_the_same():
     sparse_decoder(decoder)
     torch.testing.assert_close(decoder(z), expected)
     assert type(decoder[0].map) is type(first)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("kind", ["layer", "sequence", "mlp"])
+def test_decoders_of_ones_own_gather_too_and_keep_their_columns(kind, wide):
+    make = {
+        "layer": lambda: nn.Linear(40, 6),
+        "sequence": lambda: nn.Sequential(nn.Linear(40, 9), nn.Tanh(), nn.Linear(9, 6)),
+        "mlp": lambda: aebook.networks.mlp((40, 9, 6)),
+    }
+    torch.manual_seed(0)
+    decoder, x = make[kind](), torch.rand(5, 6)
+    encoder = nn.Linear(6, 40)
+    dense = aebook.variants.k_sparse((encoder, copy.deepcopy(decoder)), 3)
+    sparse = aebook.variants.k_sparse((encoder, decoder), 3, sparse_decode=True)
+    torch.testing.assert_close(sparse(x).total, dense(x).total)
+    assert any(isinstance(part, SparseLinear) for part in sparse.model.decoder.modules())
+    objective = aebook.variants.sparse(
+        (nn.Sequential(encoder, nn.Sigmoid()), make[kind]()), 0.1, unit_columns=True
+    )
+    aebook.fit(objective, x, epochs=1)
+    for part in objective.model.decoder.modules():
+        if isinstance(part, nn.Linear):
+            torch.testing.assert_close(part.weight.norm(dim=0), torch.ones(part.in_features))
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        nn.Sequential(nn.ReLU(), nn.Linear(40, 6)),
+        nn.Sequential(nn.Linear(40, 8), nn.LayerNorm(8)),
+        nn.Sequential(nn.Unflatten(1, (10, 2, 2)), nn.Conv2d(10, 1, 2)),
+        nn.Identity(),
+    ],
+    ids=["late", "norm", "conv", "none"],
+)
+def test_decoders_that_do_not_begin_with_a_linear_layer_do_not_gather(decoder):
+    with pytest.raises(ValueError, match="expected a"):
+        sparse_decoder(decoder)

@@ -190,3 +190,85 @@ def test_the_layers_of_a_plain_sequence_are_seen_one_by_one():
     encoder.register_forward_hook(lambda *_: seen.append(1))
     aebook.Objective(aebook.Autoencoder(encoder, nn.Linear(3, 6)))(x)
     assert seen == [1]
+
+
+class Own(nn.Sequential):
+    pass
+
+
+class Otherwise(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+def test_the_layers_of_a_sequence_are_seen_through_hooks_and_classes():
+    x, layers = torch.randn(5, 6), aebook.core.layers
+    parts = nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 4), nn.Tanh()
+    expected = layers(nn.Sequential(*parts), x)
+    torch.testing.assert_close(layers(Own(*parts), x), expected)
+    hooked = nn.Sequential(*parts)
+    hooked.register_forward_hook(lambda module, given, output: 2 * output)
+    torch.testing.assert_close(layers(hooked, x), (*expected[:-1], 2 * expected[-1]))
+    assert not any(part._forward_hooks for part in parts)
+    # a part that comes twice, the second time last
+    twice = nn.Sequential(parts[0], parts[1], parts[0])
+    again = layers(twice, x)
+    twice.register_forward_pre_hook(lambda module, given: None)
+    torch.testing.assert_close(layers(twice, x), again)
+    # what computes otherwise is one layer
+    (output,) = layers(Otherwise(*parts), x)
+    torch.testing.assert_close(output, expected[-1].relu())
+
+
+def test_sparsity_counts_the_last_layers_of_an_encoder_of_ones_own():
+    encoder = nn.Sequential(nn.Linear(6, 4), nn.Sigmoid(), nn.Linear(4, 3), nn.Sigmoid())
+    objective = aebook.variants.sparse(
+        (encoder, nn.Linear(3, 6)), [0.1, 0.0, 0.2], target=[0.1, 0.2, 0.3]
+    )
+    x = torch.rand(5, 6)
+    with pytest.raises(ValueError, match="expected 0 to 1"):  # the second layer is linear
+        objective(10 * x)
+    layers = aebook.core.layers(encoder, x)
+    own = aebook.variants.sparse((encoder, nn.Linear(3, 6)), 0.2, target=0.3)
+    rho = layers[-1].mean(0)
+    kl = 0.3 * (0.3 / rho).log() + 0.7 * (0.7 / (1 - rho)).log()
+    torch.testing.assert_close(own(x).terms["sparsity"], 0.2 * kl.sum())
+
+
+def test_a_convolutional_sparse_autoencoder_is_one_line():
+    parts = aebook.networks.convolutional((1, 9, 7), (4,), 5, code_activation=nn.Sigmoid)
+    objective = aebook.variants.sparse(parts, 0.1)
+    x = torch.rand(8, 1, 9, 7)
+    aebook.fit(objective, x, epochs=1)
+    codes = objective.model.encode(x)
+    assert codes.min() >= 0
+    assert codes.max() <= 1
+
+
+def test_the_temperature_of_a_selector_is_given_when_it_is_made():
+    assert aebook.variants.concrete((6, 3), temperature=0.1).model.encoder.temperature == 0.1
+    with pytest.raises(ValueError, match="networks and temperature"):
+        aebook.variants.concrete(networks("concrete"), temperature=0.1)
+
+
+def assembled(corruption, penalties):
+    """What applications make of the variants, each with a message that it takes."""
+    molecules, words = aebook.applications.molecules, aebook.applications.words
+    compression = aebook.applications.compression
+    given = dict(corruption=corruption, penalties=penalties)
+    symbols = torch.randint(3, 5, (4, 6))
+    yield molecules.variational(5, 4, 6, hidden=8, **given), symbols
+    yield words.word_autoencoder(8, 2, penalties=penalties), torch.rand(4, 8).softmax(1)
+    yield compression.transform_coder(0.1, hidden=4, **given), torch.rand(2, 3, 32, 32)
+
+
+def test_what_applications_assemble_takes_penalties_too():
+    seen = []
+    more = {"decay": (0.5, aebook.penalties.weight_decay)}
+    for objective, x in assembled(lambda x: seen.append(1) or x, more):
+        terms = objective(x).terms
+        decay = aebook.penalties.weight_decay(aebook.core.Pass(objective.model, *[x] * 5))
+        torch.testing.assert_close(terms["decay"], 0.5 * decay)
+    assert len(seen) == 2
+    with pytest.raises(ValueError, match="rename yours"):
+        aebook.applications.molecules.variational(5, 4, 6, penalties={"kl": more["decay"]})

@@ -3,8 +3,9 @@
 Words have to be the same. Numbers too, but where a cell shows what was trained. By the
 instructions with which outputs are stored (``same``) such a number may differ by one unit of its
 last decimal, which printing can flip; whole numbers may not. By others it may differ by one unit of
-its last digit or by ``SHARE`` of itself, if that is more. A residue of rounding, below ``RESIDUE``
-in both, may be another where the line holds it to a bound; the bound may not.
+its last digit, by ``SHARE`` of itself, or by ``SHARE`` of the bound that its line holds it to,
+whichever is most: what is far from a bound may be near zero. A residue of rounding, below
+``RESIDUE`` in both, may be another where the line holds it to a bound; the bound may not.
 """
 
 import json
@@ -55,11 +56,25 @@ def _apart(found: re.Match, stored: re.Match, trained: bool, same: bool) -> floa
     if not trained or (same and not decimals):
         return float("inf")
     unit = UNITS * 10.0 ** (int(exponent or 0) - decimals)
-    return round(abs(a - b) / (unit if same else max(unit, SHARE * abs(b))), 6)
+    size = max(map(abs, [b, *_bounds(stored)]))
+    return round(abs(a - b) / (unit if same else max(unit, SHARE * size)), 6)
+
+
+def _line(number: re.Match) -> str:
+    text = number.string
+    return text[text.rfind("\n", 0, number.start()) + 1 :].partition("\n")[0]
 
 
 def _is_held(number: re.Match) -> bool:
     """Whether its line holds a number to a bound, and is no bound itself."""
-    text, begin = number.string, number.start()
-    line = text[text.rfind("\n", 0, begin) + 1 :].partition("\n")[0]
-    return bool(re.search("[<>=]", line)) and not SIGN.search(text[:begin])
+    before = number.string[: number.start()]
+    return bool(re.search("[<>=]", _line(number))) and not SIGN.search(before)
+
+
+def _bounds(number: re.Match) -> list[float]:
+    """What its line holds a number to."""
+    if not _is_held(number):
+        return []
+    line = _line(number)
+    found = (m for m in NUMBER.finditer(line) if re.search(r"[<>=]\s*$", line[: m.start()]))
+    return [float(m.group().replace(",", "")) for m in found]

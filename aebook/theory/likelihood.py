@@ -34,6 +34,7 @@ __all__ = [
     "importance_weighted_bound",
     "interpolate",
     "posterior_of",
+    "prior",
     "sample",
     "weighted_bound",
 ]
@@ -220,17 +221,46 @@ def sample(model: Autoencoder, n: int, generator: torch.Generator | None = None)
     torch.Size([3, 784])
     """
     _check_bottleneck(model)
-    shape = getattr(model.decoder, "shape", None)
+    return model.decode(prior(model.decoder, n, generator=generator))
+
+
+@checked
+def prior(decoder: nn.Module, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+    r"""Draw n codes for a decoder from the prior, :math:`z \sim N(0, I)`.
+
+    They are drawn where the generator is, so that every device sees the same codes, and lie on the
+    decoder's device, in its type.
+
+    Parameters
+    ----------
+    decoder
+        Of :mod:`aebook.networks` or :mod:`aebook.recurrent`, which tell the shape of their codes.
+    n
+        How many.
+    generator
+        Where the randomness comes from; the default is PyTorch's own.
+
+    Returns
+    -------
+    Tensor
+        (n, ...).
+
+    Examples
+    --------
+    >>> from aebook.theory.likelihood import prior
+    >>> prior(aebook.networks.mlp((8, 256, 784)), 3).shape
+    torch.Size([3, 8])
+    """
+    shape = getattr(decoder, "shape", None)
     if shape is None:
         raise ValueError(
-            f"got a decoder of type {type(model.decoder).__name__}, which does not tell the width "
-            "of its code; expected one made by aebook.networks: use "
+            f"got a decoder of type {type(decoder).__name__}, which does not tell the width "
+            "of its code; expected one of aebook.networks or aebook.recurrent: use "
             "model.decode(torch.randn(n, width))"
         )
-    form = Form.of(model.decoder)
-    # drawn where the generator is, so that every device sees the same codes
+    form = Form.of(decoder)
     z = torch.randn(whole("n", n), *shape, dtype=form.dtype, generator=generator)
-    return model.decode(z.to(form.device))
+    return z.to(form.device)
 
 
 @checked

@@ -86,6 +86,24 @@ def test_the_allowance_is_the_larger_of_units_and_share(value, decimals):
     assert deviation(f"{float(stored) + 1.01 * allowed:.12f}", stored) > 1
 
 
+@pytest.mark.parametrize(
+    ("found", "stored", "alike"),
+    [
+        ("share lost: 0.08, 0.07 < 0.33", "share lost: 0.05, 0.07 < 0.33", True),
+        ("share lost: 0.09, 0.07 < 0.33", "share lost: 0.05, 0.07 < 0.33", False),
+        ("share lost: 0.08, 0.07", "share lost: 0.05, 0.07", False),
+        ("gain: 0.2 > 0, 0.3 < 1", "gain: 0.1 > 0, 0.3 < 1", True),
+        # a bound is not held to another, nor to its number
+        ("gain: 3 < 0.16", "gain: 3 < 0.11", False),
+        # nor is a number on the next line
+        ("AE 0.05\nbound: 0.2 < 9", "AE 0.08\nbound: 0.2 < 9", False),
+    ],
+)
+def test_what_is_far_from_its_bound_may_move_by_a_tenth_of_that(found, stored, alike):
+    assert (deviation(found, stored) <= 1) == alike
+    assert deviation(found, stored, trained=False) > 1
+
+
 def shown(*sources):
     """Indices of the cells that are said to show what was trained; all print."""
     notebook = nbformat.v4.new_notebook()

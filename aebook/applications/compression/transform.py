@@ -34,6 +34,8 @@ from aebook._internal.checks import number, whole, whole_numbers
 from aebook._internal.contract import checked
 from aebook.core import Autoencoder, Objective, Pass
 from aebook.data import Form
+from aebook.penalties import combined
+from aebook.variants import Corruption, Penalties
 
 __all__ = [
     "Analysis",
@@ -330,6 +332,8 @@ def transform_coder(
     kind: Literal["mixed", "noise"] = "mixed",
     hidden: int = 64,
     kept: tuple[int, int] = (64, 16),
+    corruption: Corruption | None = None,
+    penalties: Penalties | None = None,
 ) -> Objective:
     r"""Squared error + λ · bits, with :math:`λ = Δ^2 \ln 2 / 6`: at the start, a cosine transform.
 
@@ -343,6 +347,8 @@ def transform_coder(
         As in :class:`Quantiser`.
     hidden, kept
         As in :class:`Analysis`.
+    corruption, penalties
+        As in :func:`aebook.variants.plain`, beside the rate.
 
     Examples
     --------
@@ -359,7 +365,8 @@ def transform_coder(
         with torch.no_grad():
             form = Form.of(encoder)
             model.bottleneck.start(encoder(form.move(form.take(photographs, 4))))
-    return Objective(model, penalties={"rate": (slope(step), rate)})
+    own = {"rate": (slope(step), rate)}
+    return Objective(model, corruption, penalties=combined(own, penalties))
 
 
 def _cosines(kept: tuple[int, int]) -> Tensor:

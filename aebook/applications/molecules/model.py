@@ -21,14 +21,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from aebook import variants
 from aebook._internal.checks import counted, need, number, whole
 from aebook._internal.checks import symbols as check_symbols
 from aebook._internal.contract import checked, taken
-from aebook.bottlenecks import Gaussian
 from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
-from aebook.penalties import kl_to_prior
 from aebook.recurrent import END, PADDING, Decoder, Encoder
+from aebook.theory.likelihood import prior
 
 __all__ = [
     "Alphabet",
@@ -231,6 +231,8 @@ def variational(
     hidden: int = 256,
     beta: float = 1.0,
     forget: float = 0.0,
+    corruption: variants.Corruption | None = None,
+    penalties: variants.Penalties | None = None,
 ) -> Objective:
     r"""A variational autoencoder of sequences, :math:`-\log p(x|z) + β D_{KL}(q(z|x) \| p(z))`.
 
@@ -252,6 +254,8 @@ def variational(
         β, 0 or more; :func:`warm_up` raises it during training.
     forget
         As in :class:`aebook.recurrent.Decoder`.
+    corruption, penalties
+        As in :func:`aebook.variants.variational`.
 
     Examples
     --------
@@ -261,13 +265,16 @@ def variational(
     >>> objective.model.encode(messages).shape, list(objective(messages).terms)
     (torch.Size([2, 8]), ['distance', 'kl'])
     """
-    model = Autoencoder(
-        Encoder(alphabet, 2 * code, embedding=32, hidden=max(1, hidden // 2)),
-        Decoder(alphabet, code, length, embedding=32, hidden=hidden, forget=forget),
-        Gaussian(),
+    return variants.variational(
+        (
+            Encoder(alphabet, 2 * code, embedding=32, hidden=max(1, hidden // 2)),
+            Decoder(alphabet, code, length, embedding=32, hidden=hidden, forget=forget),
+        ),
+        beta=beta,
+        corruption=corruption,
+        distance=partial(categorical, ignore=PADDING),
+        penalties=penalties,
     )
-    distance = partial(categorical, ignore=PADDING)
-    return Objective(model, distance=distance, penalties={"kl": (beta, kl_to_prior)})
 
 
 @checked
@@ -338,7 +345,7 @@ def sample(
     >>> len(texts), set("".join(texts)) <= {"C", "O"}  # untrained, it writes anything
     (5, True)
     """
-    z = torch.randn(whole("n", n), model.decoder.from_code.in_features, generator=generator)
+    z = prior(model.decoder, n, generator=generator)
     return alphabet.decode(model.decoder.sample(z, temperature, generator))
 
 

@@ -33,6 +33,7 @@ from aebook.core import Autoencoder, Objective
 from aebook.distances import categorical
 from aebook.inference import evaluating
 from aebook.recurrent import END, PADDING, Decoder, Encoder
+from aebook.variants import Penalties
 
 __all__ = ["Scores", "Translator", "Vocabulary", "scores"]
 
@@ -194,7 +195,7 @@ class Translator:
         self.model = model
 
     @checked
-    def objective(self, hide: float = 0.0) -> Objective:
+    def objective(self, hide: float = 0.0, *, penalties: Penalties | None = None) -> Objective:
         r"""What to minimise: :math:`-\sum_t \log p(y_t | E(T(x)), y_{<t})`, in nats a text.
 
         Parameters
@@ -202,10 +203,12 @@ class Translator:
         hide
             The corruption T: the probability that a symbol of the source is replaced by the unknown
             one. It is noise against learning by heart, and shows what to do with the unknown.
+        penalties
+            As in :func:`aebook.variants.plain`.
         """
         hide = number("hide", hide, least=0, below=1)
         corruption = partial(_hidden, share=hide) if hide else None
-        return Objective(self.model, corruption, partial(categorical, ignore=PADDING))
+        return Objective(self.model, corruption, partial(categorical, ignore=PADDING), penalties)
 
     @checked
     def batches(

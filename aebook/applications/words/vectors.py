@@ -36,7 +36,7 @@ from aebook._internal.reading import matrix as matrix_of
 from aebook.core import Objective
 from aebook.corruptions import masking
 from aebook.distances import categorical
-from aebook.variants import plain
+from aebook.variants import Penalties, plain
 
 __all__ = [
     "cooccurrence",
@@ -303,7 +303,9 @@ def word_messages(
 
 
 @checked
-def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective:
+def word_autoencoder(
+    contexts: int, p: int, *, hidden: float = 0.8, penalties: Penalties | None = None
+) -> Objective:
     r"""Autoencoder of words with a linear code of p numbers.
 
     .. math::
@@ -321,6 +323,8 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
         Width of the code.
     hidden
         Share of the contexts that T sets to 0, at least 0 and less than 1.
+    penalties
+        As in :func:`aebook.variants.plain`.
 
     Examples
     --------
@@ -331,10 +335,14 @@ def word_autoencoder(contexts: int, p: int, *, hidden: float = 0.8) -> Objective
     >>> objective.model.encode(x).shape
     torch.Size([20, 2])
     """
-    check_arguments(contexts=contexts, p=p)
     hidden = number("hidden", hidden, least=0, below=1)
-    corruption = masking(hidden) if hidden else None
-    return plain((int(contexts), int(p)), output=None, corruption=corruption, distance=categorical)
+    return plain(
+        (whole("contexts", contexts), whole("p", p)),
+        output=None,
+        corruption=masking(hidden) if hidden else None,
+        distance=categorical,
+        penalties=penalties,
+    )
 
 
 @checked
