@@ -1,8 +1,8 @@
 """Files behind the data sets: shipped, found on this machine, or downloaded; always verified.
 
-Nothing is returned before its SHA-256 has been compared with the one written in this package. Online
-news alone has none, since its publisher gives none: names of columns, number of rows and ranges of
-values are compared instead, before anything is kept (:mod:`aebook.datasets.news`).
+Nothing is returned before its SHA-256 has been compared with the one written in this package.
+Online news alone has none, since its publisher gives none: names of columns, number of rows and
+ranges of values are compared instead, before anything is kept (:mod:`aebook.datasets.news`).
 A full data set is looked for in this order:
 
 1. the folder named by the environment variable ``AEBOOK_DATA``, if it is set;
