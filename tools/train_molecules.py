@@ -24,12 +24,12 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 import aebook
 from aebook.applications import pretrained
-from aebook.applications.molecules import Alphabet, NGram, sample, variational
+from aebook.applications.molecules import Alphabet, NGram, language_model, sample, variational
 from aebook.applications.molecules.measures import distances, properties, score
 from aebook.datasets import molecules
 from aebook.datasets.verified import sha256
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "aebook/applications/weights/molecules.safetensors"
+WEIGHTS = Path(__file__).resolve().parents[1] / "aebook/applications/weights"
 
 COUNT = 200_000
 CODE, HIDDEN, BETA = 64, 192, 0.2
@@ -73,10 +73,22 @@ def rising(objective: aebook.Objective, t: float) -> None:
     objective.set_weight("kl", float(np.interp(t, (0, 1 / 3, 2 / 3), (0, BETA / 3, BETA))))
 
 
-def train(smiles: list[str], alphabet: Alphabet, checkpoint: Path | None) -> aebook.Objective:
+def untrained(name: str, alphabet: Alphabet, seed: int = 0) -> aebook.Objective:
+    """Return the autoencoder, or its decoder with no code."""
+    torch.manual_seed(seed)
+    if name == "molecules":
+        return variational(len(alphabet), CODE, LENGTH, hidden=HIDDEN, beta=BETA)
+    return language_model(len(alphabet), LENGTH, hidden=HIDDEN)
+
+
+def train(
+    objective: aebook.Objective,
+    smiles: list[str],
+    alphabet: Alphabet,
+    checkpoint: Path | None,
+    seed: int = 0,
+) -> None:
     """Train on some molecules; validated on a thousand of those that ship for testing."""
-    torch.manual_seed(0)
-    objective = variational(len(alphabet), CODE, LENGTH, hidden=HIDDEN, beta=BETA)
     # bytes: an eighth of the memory
     x = alphabet.encode(smiles, LENGTH).to(torch.uint8)
     loader = DataLoader(
@@ -89,12 +101,12 @@ def train(smiles: list[str], alphabet: Alphabet, checkpoint: Path | None) -> aeb
         validation=alphabet.encode(molecules("test")[-1000:], LENGTH),
         lr=RATE,
         schedule=aebook.training.schedules.one_cycle,
-        anneal=rising,
+        anneal=rising if objective.penalties else None,
         clip=5.0,
+        seed=seed,
         checkpoint=checkpoint,
     )
     print(history)
-    return objective
 
 
 def report(model: aebook.Autoencoder, alphabet: Alphabet, known: list[str]) -> None:
