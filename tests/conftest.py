@@ -19,6 +19,7 @@ EXTRAS = {
     "bm3d": "bm3d",
     "constriction": "compression",
     "faiss": "scale",
+    "fcd": "chem",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

@@ -51,7 +51,7 @@ ARRAYS = {
         for language in ("english", "french", "german", "chinese")
     ],
     "mnist.npz": SPLIT_IMAGES,
-    "molecules.npz": ["train", "test"],
+    "molecules.npz": ["train", "test", "test_scaffolds"],
     "nouns.npz": [
         "words",
         "topics",

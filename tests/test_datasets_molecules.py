@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aebook.applications.molecules.measures import canonical, properties
+from aebook.applications.molecules.measures import canonical, properties, scaffolds
 from aebook.datasets import molecules, verified
 
 with pytest.MonkeyPatch.context() as patch:
@@ -17,38 +17,47 @@ with pytest.MonkeyPatch.context() as patch:
     from builders import molecules as builder
     from builders import sources
 
-SIZES = {"train": 25_000, "test": 5_000}
+SIZES = {"train": 25_000, "test": 5_000, "test_scaffolds": 5_000}
 
 
 @pytest.fixture(scope="module")
-def both() -> dict[str, list[str]]:
+def splits() -> dict[str, list[str]]:
     return {split: molecules(split) for split in SIZES}
 
 
-def test_sizes_lengths_and_order(both: dict[str, list[str]]) -> None:
-    for split, lines in both.items():
+def test_sizes_lengths_and_order(splits: dict[str, list[str]]) -> None:
+    for split, lines in splits.items():
         assert len(lines) == SIZES[split]
         hashes = [hashlib.sha256(line.encode()).hexdigest() for line in lines]
         assert hashes == sorted(hashes)
         # a random 1 in 63 or 1 in 35 of all hashes
         assert int(hashes[-1][:8], 16) / 2**32 < 1 / 34
-    lengths = [len(line) for line in both["train"] + both["test"]]
-    assert (min(lengths), max(lengths), round(sum(lengths) / 30_000)) == (16, 54, 36)
+    lengths = [len(line) for lines in splits.values() for line in lines]
+    assert (min(lengths), max(lengths), round(sum(lengths) / 35_000)) == (16, 54, 36)
 
 
-def test_no_molecule_occurs_twice_within_or_across_splits(both: dict[str, list[str]]) -> None:
-    assert len({*both["train"], *both["test"]}) == 30_000
+def test_no_molecule_occurs_twice_within_or_across_splits(splits: dict[str, list[str]]) -> None:
+    assert len(set().union(*splits.values())) == 35_000
 
 
-def test_elements_and_bonds_are_those_that_the_docstring_names(both: dict[str, list[str]]) -> None:
+def test_elements_and_bonds_are_those_that_the_docstring_names(
+    splits: dict[str, list[str]],
+) -> None:
     known = re.compile(r"(C|N|O|S|F|Cl|Br|c|n|o|s|\[nH\]|\[H\]|[-=#()]|[1-9])+")
-    for lines in both.values():
+    for lines in splits.values():
         assert all(known.fullmatch(line) for line in lines)
 
 
 @pytest.mark.needs("rdkit")
-def test_rdkit_reads_them_and_weighs_them(both: dict[str, list[str]]) -> None:
-    for lines in both.values():
+def test_scaffolds_of_one_test_set_occur_in_no_other(splits: dict[str, list[str]]) -> None:
+    held = set(scaffolds(splits["test_scaffolds"][:1000]))
+    assert len(held) > 100
+    assert held.isdisjoint(scaffolds([*splits["train"][:3000], *splits["test"][:1000]]))
+
+
+@pytest.mark.needs("rdkit")
+def test_rdkit_reads_them_and_weighs_them(splits: dict[str, list[str]]) -> None:
+    for lines in splits.values():
         some = lines[:300]
         assert canonical(some) == some
         weight = properties(some).weight
@@ -61,7 +70,7 @@ def test_each_call_returns_a_new_list() -> None:
     assert len(molecules("test")) == 5_000
 
 
-@pytest.mark.parametrize("split", ["test_scaffolds", "Train", "", None, 0])
+@pytest.mark.parametrize("split", ["scaffolds", "Train", "", None, 0])
 def test_a_wrong_split_is_refused(split: object) -> None:
     with pytest.raises(ValueError, match=r"got split=.*, expected") as error:
         molecules(split)
@@ -84,6 +93,7 @@ def molsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         monkeypatch.setattr(builder, "MOLSETS_WHEEL", verified.sha256(path.read_bytes()))
         monkeypatch.setattr(builder, "TRAIN", 3)
         monkeypatch.setattr(builder, "TEST", 2)
+        monkeypatch.setattr(builder, "SCAFFOLDS", 1)
         return path
 
     return write
@@ -93,11 +103,12 @@ def test_the_smallest_hashes_are_chosen_and_put_in_alphabetical_order(
     molsets: Callable[..., Path],
 ) -> None:
     train, test = ["C" * n for n in range(1, 9)], ["N" + "C" * n for n in range(5)]
-    arrays = builder.molecules(
-        molsets(train="\n".join(["SMILES", *train, ""]), test="\n".join(["SMILES", *test, ""]))
-    )
-    assert list(arrays) == ["train", "test"]
-    for lines, array, count in ((train, arrays["train"], 3), (test, arrays["test"], 2)):
+    other = ["O" + "C" * n for n in range(4)]
+    published = {"train": (train, 3), "test": (test, 2), "test_scaffolds": (other, 1)}
+    tables = {name: "\n".join(["SMILES", *lines, ""]) for name, (lines, _) in published.items()}
+    arrays = builder.molecules(molsets(**tables))
+    assert list(arrays) == list(published)
+    for array, (lines, count) in zip(arrays.values(), published.values(), strict=True):
         rank = {hashlib.sha256(line.encode()).digest(): line for line in lines}
         assert array.tobytes().decode().split("\n") == sorted(rank[k] for k in sorted(rank)[:count])
 
@@ -107,10 +118,10 @@ def test_a_source_that_is_another_one_is_refused(
 ) -> None:
     good = "SMILES\nC\nCC\nCCC\n"
     with pytest.raises(sources.SourceError, match="test has 1 molecules, expected 2"):
-        builder.molecules(molsets(train=good, test="SMILES\nC\n"))
+        builder.molecules(molsets(train=good, test="SMILES\nC\n", test_scaffolds=good))
     with pytest.raises(sources.SourceError, match="train starts with 'C', expected 'SMILES'"):
-        builder.molecules(molsets(train="C\nCC\n", test=good))
-    path = molsets(train=good, test=good)
+        builder.molecules(molsets(train="C\nCC\n", test=good, test_scaffolds=good))
+    path = molsets(train=good, test=good, test_scaffolds=good)
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(sources.SourceError, match="has SHA-256"):
         builder.molecules(path)
@@ -119,7 +130,7 @@ def test_a_source_that_is_another_one_is_refused(
 def test_without_a_copy_the_wheel_is_downloaded(
     molsets: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = molsets(train="SMILES\nC\nN\nO\n", test="SMILES\nS\nF\n")
+    path = molsets(train="SMILES\nC\nN\nO\n", test="SMILES\nS\nF\n", test_scaffolds="SMILES\nCl\n")
     asked = []
     monkeypatch.setattr(builder, "wheel", lambda name, folder: asked.append(name) or path)
     assert builder.molecules(None)["train"].tobytes() == b"C\nN\nO"

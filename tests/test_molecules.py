@@ -11,6 +11,7 @@ from aebook.applications import pretrained
 from aebook.applications.molecules import (
     Alphabet,
     from_selfies,
+    language_model,
     sample,
     split_selfies,
     split_smiles,
@@ -252,3 +253,29 @@ def test_the_shipped_model_writes_molecules(shipped):
     # 0.43 of 10,000
     assert valid / 300 > 0.43 - 5 * 0.029
     assert len(set(lines)) > 290
+
+
+def test_a_language_model_is_that_of_its_decoder_and_stays_one():
+    alphabet = Alphabet.of(molecules()[:200])
+    x = alphabet.encode(molecules()[:200])
+    objective = language_model(len(alphabet), x.shape[1], hidden=16)
+    before = objective(x).total.item()
+    aebook.fit(objective, x, epochs=2, batch_size=20, progress=False)
+    model = objective.model
+    assert objective(x).total.item() < before - 10
+    # no code, to the bit, and none is read
+    assert torch.equal(model.encode(x), torch.zeros(200, 1))
+    z = torch.randn(200, 1)
+    with torch.no_grad():
+        logits = model.decoder(z, x)
+        assert torch.equal(logits, model.decoder(torch.zeros(200, 1), x))
+        # the chain rule, symbol by symbol
+        log_p = logits.log_softmax(-1).gather(-1, x.unsqueeze(-1)).squeeze(-1)
+        by_hand = -log_p.masked_fill(x == 0, 0).sum(1).mean()
+    assert objective(x).total.item() == pytest.approx(by_hand.item(), rel=1e-5)
+    # what the prior says changes nothing
+    texts = [
+        sample(model, alphabet, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    ]
+    assert texts[0] != texts[1]
+    assert not objective.penalties

@@ -212,7 +212,7 @@ before = sys.stderr
 import aebook, torch
 wanted = "sphinx skimage jupyter_book nbval nbclient pytest hypothesis IPython ipykernel"
 wanted += " faiss umap numba pyod onnx onnxruntime onnxscript constriction pywt bm3d"
-wanted += " rdkit selfies tokenizers sacrebleu"
+wanted += " rdkit selfies fcd tokenizers sacrebleu"
 print(sorted(set(wanted.split()) & set(sys.modules)))
 # where the environment says so, not even a bar that was asked for is shown
 aebook.fit(aebook.variants.plain((4, 2)), torch.rand(8, 4), epochs=2, progress=True)

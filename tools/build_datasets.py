@@ -63,7 +63,7 @@ CONTENT = {
     "hanzi.npz": "48fae471820b1fe6aced183ce427ce8301a3e76fad3c66379c3615140a51ddf6",
     "libreoffice/segments.npz": "40990e7f67e623edc5a1aae700ea66e4f43f4f7f93282d5f45b376d3f57887bb",
     "mnist.npz": "28d9666ed50e7bcac53a34a97e003705a42ba4ac143d742115bc7d8dce37a2ce",
-    "molecules.npz": "a5a9de16020f8fa0a58ec53598e27b39644e3ed1c6da19a8737ad59a8c3639a4",
+    "molecules.npz": "0cef6fc0d5f25346671f19946db170d0476e6bcfa7662645854617a071f4dc0e",
     "nouns.npz": "d3995ea1f6ba5520a555784c16407ba36a38955d55dc6e23ee713457b51899ab",
     "posts.npz": "040e41ebec7f6e80808dd67d8de322937e860c2b570e766a7f3f7814863330c0",
     "satellite.npz": "f111e80069cb61acd7cd791398fd8eaf5e05ee9e99ba1b5458a884598cd36b14",

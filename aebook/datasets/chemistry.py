@@ -2,7 +2,8 @@
 
 import hashlib
 
-from aebook.datasets.verified import check_split, lines, shipped_arrays
+from aebook._internal.checks import one_of
+from aebook.datasets.verified import lines, shipped_arrays
 
 __all__ = ["molecules"]
 
@@ -15,13 +16,14 @@ def molecules(split: str = "train") -> list[str]:
     can be bought: weight 250 to 350, at most 7 bonds that turn, the elements C, N, O, S, F, Cl, Br
     and H, no charges, no rings of more than 8 atoms, and no groups that chemists would rather not
     have in a drug. Shipped are a random 1 in 63 of MOSES' training molecules and a random 1 in 35
-    of its test molecules. None occurs twice, within a split or across the two. No chemistry
-    package is needed to read them.
+    of each of its two test sets. In one of them are molecules whose scaffolds, the rings and what
+    links them, no training molecule has. None occurs twice, within a split or across them. No
+    chemistry package is needed to read them.
 
     Parameters
     ----------
     split
-        ``"train"`` (25,000 molecules) or ``"test"`` (5,000).
+        ``"train"`` (25,000 molecules), ``"test"`` (5,000) or ``"test_scaffolds"`` (5,000).
 
     Returns
     -------
@@ -32,7 +34,7 @@ def molecules(split: str = "train") -> list[str]:
     Raises
     ------
     ValueError
-        If `split` is neither of the two.
+        If `split` is none of the three.
     OSError
         If the shipped file is missing or damaged.
 
@@ -51,7 +53,7 @@ def molecules(split: str = "train") -> list[str]:
     >>> len(molecules()), molecules()[0]
     (25000, 'Cc1ccc(-c2nnn(CC(=O)NC(C)c3cc(C)oc3C)n2)cc1')
     """
-    check_split(split)
+    one_of("split", split, ("train", "test", "test_scaffolds"))
     # stored in alphabetical order, which is a smaller file
     stored = lines(shipped_arrays("molecules.npz")[split])
     return sorted(stored, key=lambda line: hashlib.sha256(line.encode("ascii")).digest())

@@ -62,7 +62,7 @@ SHIPPED: Mapping[str, str] = {
     "hanzi.npz": "b374dd7a873410c2497dd2281d513945de2d7f5320d777f4a8272be32cfd6445",
     "libreoffice/segments.npz": "9551b27f70ea6b75f8b223573d106cef986647147dce120aa73b86411132e1a6",
     "mnist.npz": "a2e9226a23b2c1d998463ae4304aad467247ab39eadc4e3d0445a7f44e223cc5",
-    "molecules.npz": "b08226b5e79f6bc5072e8910c11f451afa94983580853c39e133bb00365a6d94",
+    "molecules.npz": "77dd21e421a3500d4e14bb5588bf47816fb19acf495c69cf8ac69084e79bd473",
     "nouns.npz": "d781e0a436d5ddc28c1438e8500d28639b7ae3fc121d3843ba09e22c6ed3ef1c",
     "posts.npz": "7b2f1329005d46afd2b6746e3c3ae9f19b757d7e8d212abe96af136cc07550ca",
     "satellite.npz": "4f099811a7380e459d680e81b83baecddf4d757a6d57bf8229d1979f5e05392f",

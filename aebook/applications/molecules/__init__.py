@@ -5,6 +5,7 @@ from aebook.applications.molecules.code_search import Found, search
 from aebook.applications.molecules.model import (
     Alphabet,
     from_selfies,
+    language_model,
     sample,
     split_selfies,
     split_smiles,
@@ -19,6 +20,7 @@ __all__ = [
     "Found",
     "NGram",
     "from_selfies",
+    "language_model",
     "measures",
     "sample",
     "search",

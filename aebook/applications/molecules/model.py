@@ -33,6 +33,7 @@ from aebook.theory.likelihood import prior
 __all__ = [
     "Alphabet",
     "from_selfies",
+    "language_model",
     "sample",
     "split_selfies",
     "split_smiles",
@@ -275,6 +276,41 @@ def variational(
         distance=partial(categorical, ignore=PADDING),
         penalties=penalties,
     )
+
+
+@checked
+def language_model(alphabet: int, length: int, *, hidden: int = 256) -> Objective:
+    r"""The same writer without a code, :math:`-\log p(x)` in nats a message.
+
+    What writes is the decoder of :func:`variational`. Its encoder says zero, and the weights by
+    which the decoder reads codes are zero. The gradient of either is a multiple of the other, so
+    both stay zero in training, and :func:`sample` and files take the model as they take one with
+    codes. An autoencoder that writes has to be better than this, with the same data and steps.
+
+    Parameters
+    ----------
+    alphabet, length, hidden
+        As in :func:`variational`.
+
+    Examples
+    --------
+    >>> from aebook.applications.molecules import Alphabet, language_model
+    >>> messages = Alphabet(["C", "O"]).encode(["CCO", "OCCO"])
+    >>> objective = language_model(4, length=messages.shape[1], hidden=16)
+    >>> objective.model.encode(messages), list(objective(messages).terms)
+    (tensor([[0.],
+            [0.]]), ['distance'])
+    """
+    # no narrower encoder can be made
+    encoder = Encoder(alphabet, 1, embedding=1, hidden=1, bidirectional=False)
+    decoder = Decoder(alphabet, 1, length, embedding=32, hidden=hidden)
+    with torch.no_grad():
+        encoder.to_code.weight.zero_()
+        decoder.from_code.weight.zero_()
+        # beside the embedding of the symbol before
+        decoder.gru.get_parameter("weight_ih_l0")[:, -1].zero_()
+    model = Autoencoder(encoder.requires_grad_(False), decoder)
+    return Objective(model, distance=partial(categorical, ignore=PADDING))
 
 
 @checked
