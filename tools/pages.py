@@ -26,9 +26,9 @@ def description(document: nodes.document) -> str:
     for node in document.findall(lambda node: isinstance(node, nodes.paragraph | nodes.list_item)):
         if node.next_node(nodes.math) or node.next_node(nodes.image):
             continue
-        text = " ".join(node.astext().split())
-        if len(text) > 25 and not text.lower().startswith("what you will learn"):
-            return textwrap.shorten(text, LENGTH, placeholder=" …")
+        text = " ".join(node.astext().split()).rstrip(";")
+        if len(text) > 15 and not text.lower().startswith("what you will learn"):
+            return textwrap.shorten(text[0].upper() + text[1:], LENGTH, placeholder=" …")
     return ""
 
 

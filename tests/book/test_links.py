@@ -135,7 +135,7 @@ def test_every_page_says_what_it_is(html: Path, pages: dict[str, Path]) -> None:
     bad = {
         name: text
         for name, text in descriptions.items()
-        if not 25 < len(text) <= 300 or re.search(r"[\\$]|  |What you will learn", text)
+        if not 20 < len(text) <= 300 or re.search(r"[\\$]|  |What you will learn", text)
     }
     assert bad == {}
     assert [text for text, count in Counter(descriptions.values()).items() if count > 1] == []
