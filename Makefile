@@ -140,6 +140,7 @@ test-pages: $(STAMP)
 refresh: $(STAMP)
 	$(BIN)/python tools/refresh.py $(CHAPTER)
 	$(BIN)/python tools/concordance.py
+	$(BIN)/python tools/cover.py
 
 # What came out goes into the package, from which the book reads it.
 bench: $(RIVALS)

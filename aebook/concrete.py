@@ -147,7 +147,7 @@ class ConcreteSelector(nn.Module):
 
     @property
     def confidence(self) -> float:
-        r"""Mean over nodes of the largest probability: from 1/m, undecided, to 1, decided."""
+        r"""Mean over nodes of the largest probability, from 1/m, undecided, to 1, decided."""
         return float(self.probabilities.amax(1).mean())
 
     @property

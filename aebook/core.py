@@ -132,11 +132,11 @@ class Pass(NamedTuple):
     model: Autoencoder
     """The autoencoder, for penalties on weights or on derivatives."""
     x: Tensor
-    """The messages, clean: (B, ...)."""
+    """The messages, clean, (B, ...)."""
     corrupted: Tensor
-    """What the encoder saw, T(x): (B, ...)."""
+    """What the encoder saw, T(x), (B, ...)."""
     activations: tuple[Tensor, ...]
-    """Outputs of the encoder's layers, first to last: of a chain or an ``nn.Sequential`` each, of
+    """Outputs of the encoder's layers, first to last, of a chain or an ``nn.Sequential`` each, of
     any other encoder the one output."""
     code: Tensor
     """The code z = b(E(T(x)))."""
@@ -144,12 +144,19 @@ class Pass(NamedTuple):
     """The reconstruction x' = D(z)."""
 
 
-#: A penalty Ω: one value a sample, (B,), or a scalar.
+#: A penalty Ω, one value a sample, (B,), or a scalar.
 Penalty = Callable[[Pass], Tensor]
 
 
 class Loss(NamedTuple):
-    """The loss of a batch: a scalar and the named parts that it is the sum of."""
+    """The loss of a batch: a scalar and the named parts that it is the sum of.
+
+    Examples
+    --------
+    >>> loss = aebook.variants.plain((8, 2))(torch.rand(5, 8))
+    >>> list(loss.terms), torch.equal(loss.total, sum(loss.terms.values()))
+    (['distance'], True)
+    """
 
     total: Tensor
     """The scalar that is minimised."""
@@ -219,7 +226,7 @@ class Objective(nn.Module):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Names of the buffers that are set and not learnt, the weights λ: see :func:`settings`."""
+        """Names of the buffers that are set and not learnt, the weights λ. See :func:`settings`."""
         return tuple(f"weight_{name}" for name in self.penalties)
 
     def weight(self, name: str) -> Tensor:

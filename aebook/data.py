@@ -186,7 +186,7 @@ class InMemory:
 
     @cached_property
     def extremes(self) -> tuple[float, float]:
-        """Least and largest value of the targets: of all, or, read in parts, of some."""
+        """Least and largest value of the targets, of all or, read in parts, of some."""
         values = self.x if self.target is None else self.target
         if not isinstance(values, Tensor):
             values = self._take(values, torch.arange(min(self.batch_size, self.samples)))

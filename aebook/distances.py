@@ -126,7 +126,7 @@ class Gaussian(nn.Module):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """A σ that is fixed is set: see :func:`aebook.core.settings`."""
+        """A σ that is fixed is set. See :func:`aebook.core.settings`."""
         return ("log_sigma",) if self.kind == "fixed" else ()
 
     @property

@@ -1,4 +1,6 @@
-"""One run in many processes: what :func:`aebook.fit` does when ``torchrun`` started it.
+"""One run in many processes.
+
+Started by ``torchrun``, a script shares the work of :func:`aebook.fit` among them::
 
     torchrun --nproc-per-node 4 script.py
 

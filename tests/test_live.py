@@ -321,6 +321,47 @@ def test_one_draws_and_erases_with_a_pen_and_with_keys(show):
     assert page.locator("[role=status]").inner_text().startswith("squared error ")
 
 
+def test_the_error_is_a_number_a_bar_and_a_picture(show):
+    model = variants.plain((64, 9, 2)).model
+    page = show(live.sketch(model, X))
+    pixels = """() => {
+        const canvas = document.querySelectorAll(".aebook-live canvas")[3];
+        return Array.from(canvas.getContext("2d").getImageData(0, 0, 8, 8).data);
+    }"""
+    for message in (X[0], torch.zeros(64), torch.ones(64)):
+        page.evaluate("v => document.querySelector('.aebook-live').aebook.set(v)", message.tolist())
+        found = state(page)
+        more = np.subtract(found["reconstruction"], message.numpy())
+        ink = np.where(more[:, None] > 0, [47, 134, 166], [192, 33, 46]) / 255
+        expected = 255 * (1 - np.abs(more)[:, None] * (1 - ink))
+        rgb = np.reshape(page.evaluate(pixels), (64, 4))[:, :3]
+        np.testing.assert_allclose(rgb, expected, atol=1)
+
+        usual = live.sketch(model, X).data["usual"]
+        width = page.evaluate("parseFloat(document.querySelector('.level').style.width)")
+        assert width == pytest.approx(min(100, 50 * found["error"] / usual), rel=1e-3)
+        assert page.locator(".gauge.high").count() == (found["error"] > usual)
+
+
+def test_a_finger_draws_and_the_page_is_still_scrolled_beside(browser, tmp_path):
+    live.sketch(variants.plain((64, 9, 2)).model, X).save(tmp_path / "page.html")
+    context = browser.new_context(
+        viewport={"width": 375, "height": 700}, has_touch=True, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_selector(".aebook-live[data-state=live]")
+    before = state(page)["code"]
+    box = page.locator(".drawing").bounding_box()
+    assert 220 < box["width"] < 300
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(100)
+    assert state(page)["code"] != before
+    # all of it is seen at once
+    assert page.locator(".aebook-live").bounding_box()["height"] < 640
+    context.close()
+
+
 @pytest.mark.parametrize("kind", ["explore", "sketch"])
 def test_a_phone_is_wide_enough(kind, show):
     page = show(getattr(live, kind)(variants.plain((64, 9, 2)).model, X), width=360, height=800)

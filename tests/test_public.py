@@ -1,6 +1,8 @@
+import ast
 import importlib
 import importlib.metadata
 import inspect
+import itertools
 import os
 import pkgutil
 import re
@@ -137,6 +139,42 @@ def test_everything_offered_ends_with_examples(name):
 
 def test_what_has_no_example_is_offered():
     assert OFFERED.keys() >= WITHOUT_EXAMPLE.keys()
+
+
+def attributes(module):
+    """What is said of each attribute and property, where it says it."""
+    tree = ast.parse(inspect.getsource(module))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        for one, after in itertools.pairwise(body if isinstance(body, list) else []):
+            match one, after:
+                case ast.Assign() | ast.AnnAssign(), ast.Expr(value=ast.Constant(value=str(text))):
+                    yield after.lineno, text
+        for decorator in getattr(node, "decorator_list", []):
+            if "property" in ast.unparse(decorator):
+                yield node.lineno, ast.get_docstring(node) or ""
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_what_is_said_of_an_attribute_is_not_taken_for_its_type(module):
+    # the pages take what stands before a colon in the first line for a type
+    torn = [
+        (line, first)
+        for line, text in attributes(module)
+        if ":" in re.sub(r":[\w:]+:`[^`]*`|`[^`]*`", "", first := text.strip().partition("\n")[0])
+    ]
+    assert torn == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_what_is_indented_in_a_docstring_is_code(module):
+    # else it is a quotation, in which two hyphens become a dash
+    paragraphs = inspect.cleandoc(module.__doc__).split("\n\n")
+    assert not [
+        after
+        for before, after in itertools.pairwise(paragraphs)
+        if after.startswith("    ") and not before.endswith("::")
+    ]
 
 
 def test_the_package_is_typed():

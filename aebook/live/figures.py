@@ -184,8 +184,8 @@ def sketch(
 ) -> Live:
     r"""An image that one draws on, its code and what comes back, :math:`D_θ(b(E_φ(x)))`.
 
-    The squared error stands below, beside the one that a share of the messages stays under: what
-    is drawn and lies above is unlike them.
+    Where they differ is a picture too, and the squared error a bar with a mark at the one that a
+    share of the messages stays under: what is drawn and lies above is unlike them.
 
     Parameters
     ----------

@@ -147,27 +147,47 @@
     return made;
   }
 
-  // An image, (H, W) or (3, H, W) in [0, 1], on a canvas of as many pixels.
-  function paint(canvas, values, [channels, height, width]) {
+  // One colour a pixel, each a number in [0, 1], on a canvas of as many pixels.
+  function colour(canvas, [, height, width], pixel) {
     canvas.width = width;
     canvas.height = height;
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
-    const size = height * width;
-    for (let i = 0; i < size; i++) {
-      for (let c = 0; c < 3; c++) {
-        const value = values[channels === 3 ? c * size + i : i];
-        image.data[4 * i + c] = 255 * Math.min(1, Math.max(0, channels === 3 ? value : 1 - value));
-      }
+    for (let i = 0; i < height * width; i++) {
+      pixel(i).forEach((value, c) => { image.data[4 * i + c] = 255 * Math.min(1, Math.max(0, value)); });
       image.data[4 * i + 3] = 255;
     }
     context.putImageData(image, 0, 0);
   }
 
-  function panel(parent, title, label) {
-    const figure = element(parent, "div", { class: "panel" });
+  // An image, (H, W) or (3, H, W) in [0, 1]; a grey one dark on light.
+  function paint(canvas, values, shape) {
+    const [channels, height, width] = shape, size = height * width;
+    colour(canvas, shape, (i) => [0, 1, 2].map((c) => (channels === 3 ? values[c * size + i] : 1 - values[i])));
+  }
+
+  // What an image has more than another in blue, what it has less in red, on white.
+  const LOST = [192, 33, 46], ADDED = [47, 134, 166];
+  function compare(canvas, values, others, shape) {
+    const [channels, height, width] = shape, size = height * width;
+    colour(canvas, shape, (i) => {
+      let more = 0;
+      for (let c = 0; c < channels; c++) more += (values[c * size + i] - others[c * size + i]) / channels;
+      return (more > 0 ? ADDED : LOST).map((ink) => 1 - Math.min(1, Math.abs(more)) * (1 - ink / 255));
+    });
+  }
+
+  function panel(parent, title, label, name = "") {
+    const figure = element(parent, "div", { class: `panel ${name}` });
     element(figure, "div", { class: "title" }, title);
     return element(figure, "canvas", { role: "img", "aria-label": label });
+  }
+
+  function legend(parent, names, colours) {
+    const list = element(parent, "ul", { class: "legend" });
+    names.forEach((name, i) => {
+      element(list, "li", {}, name).style.setProperty("--mark", colours[i % colours.length]);
+    });
   }
 
   const round = (a) => Number(a.toPrecision(2)).toString();
@@ -284,13 +304,7 @@
     };
     draw();
     new ResizeObserver(draw).observe(box);
-    if (data.labels) {
-      const legend = element(figure, "ul", { class: "legend" });
-      data.names.forEach((name, i) => {
-        const entry = element(legend, "li", {}, name);
-        entry.style.setProperty("--mark", COLOURS[i % COLOURS.length]);
-      });
-    }
+    if (data.labels) legend(figure, data.names, COLOURS);
     place();
   }
 
@@ -303,17 +317,21 @@
     const encode = network(data.encoder, data.numbers), decode = network(data.decoder, data.numbers);
     const [channels, height, width] = data.shape;
     const image = Float32Array.from(data.messages[0]);
-    const view = element(root, "div", { class: "panels" });
-    const drawing = panel(view, "draw here", "");
+    const view = element(root, "div", { class: "panels sketch" });
+    const drawing = panel(view, "draw here", "", "first");
     drawing.tabIndex = 0;
     drawing.classList.add("drawing");
     drawing.setAttribute("role", "application");
     drawing.setAttribute("aria-label", "The message. Draw with the mouse or a finger; or move with the arrow keys, and draw with the space bar.");
-    const middle = panel(view, "code", "The code, one bar a number");
+    const middle = panel(view, "code", "The code, one bar a number", "wide");
     middle.classList.add("bars");
-    const output = panel(view, "what comes back", "The reconstruction");
+    const output = panel(view, "comes back", "The reconstruction");
+    const difference = panel(view, "error", "What was lost, in red, and what was added, in blue");
+    const gauge = element(root, "div", { class: "gauge", "aria-hidden": "true" });
+    const level = element(gauge, "div", { class: "level" });
     const tools = element(root, "div", { class: "buttons" });
     const spoken = element(root, "div", { class: "spoken", role: "status" });
+    legend(root, ["lost", "added"], [LOST, ADDED].map((ink) => `rgb(${ink})`));
     let ink = 1, waiting = false, cursor = [height >> 1, width >> 1], shown = false;
 
     const state = {};
@@ -330,8 +348,12 @@
       }
       paint(output, state.reconstruction, data.shape);
       bars(middle, state.code, data.reach);
+      compare(difference, state.reconstruction, image, data.shape);
+      // the mark in the middle is the error that is named
+      level.style.width = `${Math.min(100, (50 * state.error) / data.usual)}%`;
+      gauge.classList.toggle("high", state.error > data.usual);
       spoken.textContent = `squared error ${round(state.error)}`;
-      spoken.textContent += `; ${data.share} of 100 ordinary messages stay below ${round(data.usual)}`;
+      spoken.textContent += `; ${data.share} of 100 ordinary messages stay below ${round(data.usual)}, the mark`;
     };
     const soon = () => {
       if (!waiting) requestAnimationFrame(answer);

@@ -23,7 +23,7 @@ class Packed(NamedTuple):
     """What a page needs to compute a network."""
 
     steps: list[dict[str, Any]]
-    """One dictionary a step: its kind, its sizes and where its numbers begin."""
+    """One dictionary a step, with its kind, its sizes and where its numbers begin."""
     numbers: bytes
     """Weights and offsets, one after the other, each at a multiple of four bytes."""
     outputs: tuple[int, ...]

@@ -33,7 +33,7 @@ class IntrinsicDimension(NamedTuple):
     dimension: float
     """The estimate of d, above 0; in general not a whole number."""
     standard_error: float
-    """How far the estimate of another such sample would be: chance, not bias."""
+    """How far the estimate of another such sample would be, by chance, not bias."""
     samples: int
     """Points that it is from, without repetitions."""
 

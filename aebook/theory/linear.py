@@ -129,9 +129,9 @@ class MaskedMap(NamedTuple):
     r"""The linear autoencoder that is best at guessing hidden entries, by :func:`masked_map`."""
 
     matrix: Tensor
-    """A, (m, m): without a bottleneck the reconstruction of x is xA."""
+    """A, (m, m). Without a bottleneck the reconstruction of x is xA."""
     directions: Tensor
-    """V, (m, p): orthonormal, most is guessed in the first; the message of a code z is zV'."""
+    """V, (m, p), orthonormal, most is guessed in the first; the message of a code z is zV'."""
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes xAV of messages (n, m), in the dtype of ``x``."""

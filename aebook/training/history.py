@@ -35,6 +35,13 @@ class History:
         Wall-clock time of the epoch, validation included.
     best_epoch
         The epoch of the lowest validation loss, counted from 1; None without validation.
+
+    Examples
+    --------
+    >>> x = torch.rand(100, 4)
+    >>> history = aebook.fit(aebook.variants.plain((4, 2)), x, epochs=3, validation=x[:20])
+    >>> len(history), list(history.terms), len(history.validation_loss)
+    (3, ['loss', 'distance'], 3)
     """
 
     terms: dict[str, list[float]] = field(default_factory=dict)

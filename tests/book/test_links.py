@@ -1,5 +1,6 @@
 """Every link inside the built book leads somewhere, and nothing is loaded from outside."""
 
+import re
 from collections import Counter
 from functools import cache
 from html.parser import HTMLParser
@@ -7,9 +8,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from address import addresses
 
 ROOT = Path(__file__).resolve().parents[2]
-REPOSITORY = "https://github.com/aebook/aebook"
+REPOSITORY, SITE = addresses()
 # What a browser fetches by itself, as opposed to what a reader may follow.
 LOADED = {("script", "src"), ("img", "src"), ("source", "src"), ("iframe", "src"), ("link", "href")}
 
@@ -92,10 +94,11 @@ def test_nothing_is_loaded_from_another_host(pages: dict[str, Path]) -> None:
 
 def test_links_into_the_repository_lead_to_files(pages: dict[str, Path]) -> None:
     """Colab, Binder and edit links name a file that exists."""
+    path_of = urlsplit(REPOSITORY).path
     prefixes = {
         "edit": f"{REPOSITORY}/edit/main/",
-        "colab": "https://colab.research.google.com/github/aebook/aebook/blob/main/",
-        "binder": "https://mybinder.org/v2/gh/aebook/aebook/main?urlpath=lab/tree/",
+        "colab": f"https://colab.research.google.com/github{path_of}/blob/main/",
+        "binder": f"https://mybinder.org/v2/gh{path_of}/main?urlpath=lab/tree/",
     }
     seen = Counter()
     broken = []
@@ -110,3 +113,39 @@ def test_links_into_the_repository_lead_to_files(pages: dict[str, Path]) -> None
     notebooks = len(list((ROOT / "book").rglob("[!.]*.ipynb")))
     assert seen["colab"] == seen["binder"] == notebooks
     assert seen["edit"] > notebooks
+
+
+def test_every_page_says_what_it_is(html: Path, pages: dict[str, Path]) -> None:
+    """A description of its own, a picture that is there, and a place in the sitemap."""
+    site = f"{SITE}/"
+    named = re.findall(r"<loc>(.*?)</loc>", (html / "sitemap.xml").read_text("utf8"))
+    assert sorted(named) == sorted({f"{site}{name}" for name in pages if name.startswith("book/")})
+
+    descriptions = {}
+    for name, path in pages.items():
+        if not name.startswith("book/"):
+            continue
+        text = path.read_text("utf8")
+        said = dict(re.findall(r'<meta (?:name|property)="([^"]+)" content="([^"]*)"', text))
+        assert said["description"] == said["og:description"], name
+        assert said["og:url"] == f"{site}{name}"
+        assert said["og:image"].startswith(site)
+        assert (html / said["og:image"].removeprefix(site)).is_file()
+        descriptions[name] = said["description"]
+    bad = {
+        name: text
+        for name, text in descriptions.items()
+        if not 20 < len(text) <= 300 or re.search(r"[\\$]|  |What you will learn", text)
+    }
+    assert bad == {}
+    assert [text for text, count in Counter(descriptions.values()).items() if count > 1] == []
+
+
+def test_docstrings_come_out_as_they_were_written(pages: dict[str, Path]) -> None:
+    """No half of a sentence is taken for a type, and no two hyphens for a dash."""
+    torn = [
+        name
+        for name, path in pages.items()
+        if re.search(r"<dt[^>]*>Type<|\W–[a-z]", path.read_text("utf8"))
+    ]
+    assert torn == []

@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from address import addresses
 
 HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
 PAGES = sorted(path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html"))
-PAGES = [page for page in PAGES if page != "index.html" and not page.startswith("_")]
+# the two at the top are no pages of the theme; they have tests of their own
+PAGES = [page for page in PAGES if page not in ("404.html", "index.html") and page[0] != "_"]
 WIDTHS = {"desktop": 1280, "phone": 390}
 
 # Opens what a reader can open, so that it is looked at too.
@@ -240,6 +243,85 @@ def test_concordance_can_be_filtered_and_sorted(visit) -> None:
     page.get_by_role("button", name="Row").click()
     assert rows.first.inner_text() == first
     assert page.problems == []
+
+
+def state(page) -> dict:
+    return page.evaluate("document.querySelector('.aebook-live').aebook.state")
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_one_draws_on_the_cover_without_a_network(contexts, html: Path, width: int) -> None:
+    """From a file, with a pointer and with keys; what is drawn is answered at once."""
+    page = contexts(width).new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((html / "book" / "index.html").as_uri())
+    page.wait_for_selector(".aebook-live[data-state=live]", state="attached")
+    drawing = page.locator(".drawing")
+    drawing.scroll_into_view_if_needed()
+    page.get_by_role("button", name="clear").click()
+    page.wait_for_function(
+        "document.querySelector('.aebook-live').aebook.state.error !== undefined"
+    )
+    page.wait_for_timeout(100)
+    empty = state(page)
+    box = drawing.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 3 * box["height"] / 4, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+    one = state(page)
+    assert one["code"] != empty["code"]
+    assert len(one["code"]) == 16
+    # a stroke down the middle is a 1: the network gives it back, dark where it was drawn
+    back = [one["reconstruction"][28 * row + 14] for row in range(10, 18)]
+    assert min(back) > 0.5
+    drawing.focus()
+    page.keyboard.press("Space")
+    page.wait_for_timeout(100)
+    page.locator(".aebook-live [role=status]", has_text="squared error").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+    page.close()
+
+
+def test_without_scripts_the_cover_has_a_picture(browser, html: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((html / "book" / "index.html").as_uri())
+    assert page.locator(".aebook-live .still").bounding_box()["width"] > 200
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "path", ["404.html", "no-such-page", "book/applications/deep-learning.html"]
+)
+@pytest.mark.parametrize("under", ["", "site"])
+def test_a_page_that_is_missing_leads_back(contexts, html: Path, path: str, under: str) -> None:
+    """At the address of the missing one, at the top of a host or in the folder of the site."""
+    page = contexts(375).new_page()
+    at = urlsplit(addresses()[1]).path + "/" if under else "/"
+
+    def answer(route) -> None:
+        name = urlsplit(route.request.url).path.removeprefix(at)
+        found = html / name
+        if found.is_file():
+            route.fulfill(path=found)
+        else:
+            route.fulfill(path=html / "404.html", status=404)
+
+    page.route("http://127.0.0.1:9/**", answer)
+    page.goto(f"http://127.0.0.1:9{at}{path}")
+    assert serious_violations(page) == []
+    words = "" if path == "404.html" else Path(path).stem.replace("-", " ")
+    assert page.locator("input").input_value() == words
+    for link in page.locator("li a").all():
+        target = urlsplit(link.evaluate("node => node.href")).path
+        assert (html / target.removeprefix(at)).is_file(), target
+    page.locator("li a").first.click()
+    page.wait_for_url(f"**{at}book/index.html")
+    page.close()
 
 
 def test_mathematics_from_a_file(browser, html: Path) -> None:

@@ -46,7 +46,7 @@ class Decomposition(NamedTuple):
     L: Any
     """What the autoencoder was trained on, (N, ...)."""
     S: Any
-    """What was left out, (N, ...): exactly zero wherever nothing was."""
+    """What was left out, (N, ...), exactly zero wherever nothing was."""
     history: list[float]
     r"""After each round, :math:`\frac1N (\sum_n \frac12 \|x_n - s_n - x'_n\|^2 + λ\,Ω(S))`."""
 

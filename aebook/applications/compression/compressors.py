@@ -19,7 +19,7 @@ from aebook.core import Autoencoder
 
 __all__ = ["STEPS", "cosine", "trained"]
 
-#: The steps of their quantisers, in grey levels: 28 spends most bits.
+#: The steps of their quantisers, in grey levels; 28 spends most bits.
 STEPS = (28, 48, 80, 140)
 
 

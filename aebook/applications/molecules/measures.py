@@ -108,7 +108,7 @@ class Properties(NamedTuple):
     """Numbers that chemists look at first, each (N,); NaN for what is no molecule."""
 
     qed: NDArray[np.float64]
-    """How like a drug, from 0 to 1: a mean of eight desirabilities (Bickerton et al. 2012)."""
+    """How like a drug, from 0 to 1, a mean of eight desirabilities (Bickerton et al. 2012)."""
     logp: NDArray[np.float64]
     """log₁₀ of how much rather it dissolves in octanol than in water, estimated by Crippen."""
     sa: NDArray[np.float64]

@@ -27,7 +27,7 @@ class Neighbours(NamedTuple):
     """Entries of an index, nearest first; of two at the same distance, the lower id first."""
 
     distances: NDArray[np.int32]
-    """Hamming distances to the query: differing bits."""
+    """Hamming distances to the query, in differing bits."""
     ids: NDArray[np.int64]
     """Of the entries, in the same shape."""
 

@@ -28,7 +28,7 @@ from aebook.datasets import hanzi
 
 __all__ = ["UNKNOWN", "compose", "decompose", "share_parts"]
 
-#: The geta mark: printers of Chinese and Japanese put it where they lacked a character.
+#: The geta mark. Printers of Chinese and Japanese put it where they lacked a character.
 UNKNOWN = "〓"
 
 _PARTS = {composition: 2 for composition in "⿰⿱⿴⿵⿶⿷⿸⿹⿺"} | {"⿲": 3, "⿳": 3}
