@@ -186,8 +186,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, KeepsTypes, Varian
         with each other (Benjamini & Yekutieli 2001). How often is known for every distribution:
         a new value is outside the range of n with the chance 2 / (n + 1). How far is bounded for
         tails that fall as :math:`x^{-4}` or faster. With six columns and 60 samples of training a
-        single value warns from two widths of the range outside, one value among 60 new samples
-        from eight; if all columns leave it together, less is enough.
+        single value warns from 2.2 widths of the range outside, one value among 60 new samples from
+        7.8, and a single sample that is outside in all six columns from 1.1.
 
         Of 1,000 calls with new samples of the same kind (6 columns; 1, 3, 30 or n of them after n =
         35, 100 or 500; 250 calls after 2,000) at most one warned for columns that are Gaussian,
