@@ -166,6 +166,9 @@ class InMemory:
         self.x, self.target, self.weight = x, target, weight
         self.order, self.form, self.key = order, form, 0
         self.samples, self.batch_size = order.samples, order.batch_size
+        # what is judged by its extremes; read in parts, only the first pass finds them
+        self._judged = x if target is None else target
+        self._found, self._fresh = (math.inf, -math.inf), not isinstance(self._judged, Tensor)
 
     def __len__(self) -> int:
         """How many batches."""
@@ -183,15 +186,16 @@ class InMemory:
                 yield x, target
             else:
                 yield x, target, self._take(self.weight, chosen)
+        self._fresh = False
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Least and largest value of the targets; read in parts, of the first pass so far."""
+        return self._whole if isinstance(self._judged, Tensor) else self._found
 
     @cached_property
-    def extremes(self) -> tuple[float, float]:
-        """Least and largest value of the targets, of all or, read in parts, of some."""
-        values = self.x if self.target is None else self.target
-        if not isinstance(values, Tensor):
-            values = self._take(values, torch.arange(min(self.batch_size, self.samples)))
-        low, high = values.aminmax()
-        return float(low), float(high)
+    def _whole(self) -> tuple[float, float]:
+        return _wider((math.inf, -math.inf), self._judged)
 
     def chosen(self, numbers: Tensor) -> Tensor:
         """Some of the messages, by their numbers, on the device."""
@@ -200,7 +204,10 @@ class InMemory:
     def _take(self, values: Any, chosen: Tensor) -> Tensor:
         if isinstance(values, Tensor):
             return self.form.move(values[chosen.to(values.device)])
-        return self.form.move(self.form.take(rows(values, chosen.numpy()), 1, chosen))
+        taken = self.form.take(rows(values, chosen.numpy()), 1, chosen)
+        if self._fresh and values is self._judged:
+            self._found = _wider(self._found, taken)
+        return self.form.move(taken)
 
 
 class Loaded:
@@ -252,24 +259,22 @@ class Loaded:
         batch = None
         for batch in self._own():
             x, *targets = (
-                self.form.take(_whole(part), 2 - k, where="a batch")
-                for k, part in enumerate(_parts(batch))
+                self.form.take(_whole(part), 2 - k, where="a batch") for k, part in enumerate(batch)
             )
             _check_targets(x, *targets)
             if not len(x):
                 raise ValueError("got a batch without samples, expected at least one")
             if self._fresh:
-                low, high = (float(value) for value in (targets or [x])[0].aminmax())
-                self.extremes = min(low, self.extremes[0]), max(high, self.extremes[1])
+                self.extremes = _wider(self.extremes, (targets or [x])[0])
             yield self.form.move(x), self.form.move(targets[0]) if targets else None
         if batch is None and (processes.members().size == 1 or self.shuffle):
             raise ValueError("got no data: the loader ended before its first batch")
         self._fresh = False
 
-    def _own(self) -> Iterator[Any]:
+    def _own(self) -> Iterator[tuple[Any, ...]]:
         """What the loader gives to this process."""
         rank, size = processes.members()
-        loader = collated(self.loader)
+        loader = _alike(collated(self.loader))
         if isinstance(self.loader.sampler, DistributedSampler):
             self.loader.sampler.set_epoch(self.key)
         elif isinstance(self.loader.batch_sampler, Order):
@@ -342,8 +347,16 @@ class Form(NamedTuple):
         if not (tensor.is_floating_point() and tensor.numel()):
             return
         # the extremes are NaN or infinite if anything is, and are found much faster
-        if torch.stack(tensor.aminmax()).to(self.dtype).isfinite().all():
+        extremes = torch.stack(tensor.aminmax())
+        if extremes.to(self.dtype).isfinite().all():
             return
+        if extremes.isfinite().all():
+            low, high = extremes.tolist()
+            raise ValueError(
+                f"got data from {low:.4g} to {high:.4g}, expected what {self.dtype} can hold, up "
+                f"to {torch.finfo(self.dtype).max:.4g}: divide by a number, or compute in double "
+                "precision, model.double()"
+            )
         rows = (~tensor.to(self.dtype).isfinite()).flatten(1 if tensor.dim() > 1 else 0)
         rows = rows.any(1) if rows.dim() > 1 else rows
         first = int(rows.int().argmax())
@@ -616,6 +629,12 @@ def like(data: Data, values: Tensor, prefix: str = "z") -> Any:
     return package.DataFrame(array, schema=list(columns))
 
 
+def _wider(extremes: tuple[float, float], values: Tensor) -> tuple[float, float]:
+    """Least and largest value, of these values too."""
+    low, high = (float(value) for value in values.aminmax())
+    return min(low, extremes[0]), max(high, extremes[1])
+
+
 def _resident(parts: list[Any], form: Form) -> list[Any]:
     """Tensors on the device and of its type; as they are where they would fill it."""
     away = [part for part in parts if isinstance(part, Tensor) and part.device != form.device]
@@ -735,11 +754,25 @@ def _size(batch_size: int | None, samples: int, default: int) -> int:
     return max(1, min(batch_size or default, samples))
 
 
-def _divided(stream: Any, rank: int, size: int) -> Iterator[Any]:
+def _alike(stream: Any) -> Iterator[tuple[Any, ...]]:
+    """The parts of each batch; all have targets, or none has."""
+    count = None
+    for batch in stream:
+        parts = _parts(batch)
+        if count not in (None, len(parts)):
+            raise ValueError(
+                "got a loader of batches with targets and of some without, expected one kind: give "
+                "every message a target, or none"
+            )
+        count = len(parts)
+        yield parts
+
+
+def _divided(stream: Any, rank: int, size: int) -> Iterator[tuple[Any, ...]]:
     """The part of each batch of a stream; a rest too small for all goes to the batch before."""
     held = None
     for batch in stream:
-        parts = tuple(map(_whole, _parts(batch)))
+        parts = tuple(map(_whole, batch))
         if held is not None and len(parts[0]) >= size:
             yield tuple(part[rank::size] for part in held)
         elif held is not None:

@@ -51,7 +51,7 @@ class Chain(nn.Sequential):
     @checked
     def __init__(self, shape: Sequence[int], *layers: nn.Module) -> None:
         super().__init__(*layers)
-        self.shape = tuple(shape)
+        self.shape = tuple(whole("shape", side) for side in shape)
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The output of the last layer."""

@@ -580,7 +580,7 @@ CASES = {
     ),
     "boltzmann.partition.exact": lambda: dict(rbm=RBM(6, 2)),
     # data sets
-    "datasets.folder.ImageFolder": lambda: dict(folder=folder(), size=8, grey=False),
+    "datasets.folder.ImageFolder": lambda: dict(folder=folder(), size=8, grey=False, white=1.0),
     "datasets.images.fashion_mnist": lambda: dict(split="train", full=False),
     "datasets.images.mnist": lambda: dict(split="train", full=False),
     "datasets.text.glosses": lambda: dict(split="train"),

@@ -93,6 +93,24 @@ class InFile:
         return part
 
 
+class Faulty(InFile):
+    """The same, which says or gives what is not so."""
+
+    def __init__(self, values, shape=None, gives=None):
+        super().__init__(values)
+        self.shape, self.gives = self.shape if shape is None else shape, gives
+
+    def __getitem__(self, rows):
+        return super().__getitem__(rows) if self.gives is None else self.gives(self.values[rows])
+
+
+class Failing(Rows):
+    """A data set that does not know numbers by which it is asked."""
+
+    def __getitem__(self, index):
+        return self.values[index + 25]
+
+
 # polars is not among what the tests need; these two do what is asked of it
 
 
@@ -426,6 +444,13 @@ def masked(x):
     return np.ma.masked_array(x, mask=holed(np.zeros_like(x), 1) > 0)
 
 
+def masked_tensor(x):
+    x = torch.from_numpy(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a prototype, says PyTorch
+        return torch.masked.masked_tensor(x, x >= 0)
+
+
 #: What cannot be taken, and what is said of it.
 WRONG = {
     "list of arrays": (list, r"list of 30 numpy\.ndarray.*np\.stack"),
@@ -465,6 +490,23 @@ WRONG = {
     "complex sparse": (lambda x: sparse.csr_array(x.astype(complex)), "complex"),
     "sparse vector": (lambda x: sparse.coo_array(x[0]), r"sparse array of shape \(6,\)"),
     "sparse tensor": (lambda x: torch.from_numpy(x).to_sparse(), "sparse.* tensor.*to_dense"),
+    "masked tensor": (lambda x: masked_tensor(x), "got a masked tensor.*to_tensor"),
+    "rows of masked tensors": (lambda x: Rows([masked_tensor(r) for r in x]), "a masked tensor"),
+    "batches of masked tensors": (
+        lambda x: DataLoader(Rows([masked_tensor(x)]), batch_size=None),
+        "got a masked tensor",
+    ),
+    "unknown length": (
+        lambda x: Faulty(x, (None, M)),
+        r"shape \(None, 6\), expected whole numbers",
+    ),
+    "unknown width": (lambda x: Faulty(x, (N, -1)), r"shape \(30, -1\), expected whole numbers"),
+    "no shape": (lambda x: Faulty(x, "?"), r"Faulty of shape '\?', expected whole numbers"),
+    "more said than there": (lambda x: Faulty(x, (2 * N, M)), r"from x\[\d+:\d+\] of a .*Faulty"),
+    "wider than said": (lambda x: Faulty(x, (N, 2)), r"expected numbers of shape \(\d+, 2\)"),
+    "slices of nothing": (lambda x: Faulty(x, gives=lambda part: None), r"shape \(\) and object"),
+    "slices of text": (lambda x: Faulty(x, gives=lambda part: part.astype(str)), "and <U"),
+    "slices of lists": (lambda x: Faulty(x, gives=lambda part: [[1.0], [2.0, 3.0]]), "array"),
     "meta tensor": (lambda x: torch.from_numpy(x).to("meta"), "meta tensor"),
     "NaN": (lambda x: holed(x, np.nan), "1 of 30 samples have NaN.*number 3"),
     "infinity": (lambda x: holed(x, np.inf), "1 of 30 samples have NaN.*number 3"),
@@ -510,6 +552,24 @@ WRONG = {
     "ragged Dataset of tuples": (
         lambda x: Rows([(row,) * (1 + k % 2) for k, row in enumerate(x)]),
         "could not make a batch",
+    ),
+    "loader of a table": (lambda x: DataLoader(frame(x), 7), "DataLoader of a DataFrame"),
+    "loader of a column": (lambda x: DataLoader(frame(x)["a"], 7), "DataLoader of a Series"),
+    "loader of a dict": (lambda x: DataLoader({"x": x}, 7), "DataLoader of a dict"),
+    "past the end": (lambda x: Failing(x), r"data set failed at \d+ \(IndexError: .*iloc"),
+    "names for numbers": (
+        lambda x: Failing(dict(enumerate(x))),
+        r"data set failed at \d+ \(KeyError: \d+\).*iloc",
+    ),
+    "messages, then pairs": (lambda x: Rows([x[0], (x[0], x[0])] * 15), "expected one kind"),
+    "pairs, then messages": (lambda x: Rows([(x[0], x[0]), x[0]] * 15), "expected one kind"),
+    "batches, then pairs": (
+        lambda x: DataLoader(Rows([x[:5], (x[:5], x[:5])]), batch_size=None),
+        "expected one kind",
+    ),
+    "pairs, then batches": (
+        lambda x: DataLoader(Rows([(x[:5], x[:5]), x[:5]]), batch_size=None),
+        "expected one kind|got pairs|messages alone",
     ),
     "empty batches": (lambda x: DataLoader(Rows([x[:0]]), batch_size=None), "without samples"),
     "single messages": (lambda x: DataLoader(Rows(x), batch_size=None), r"shape \(6,\)"),
@@ -972,6 +1032,80 @@ def test_values_beyond_a_sigmoid_are_said_once(name):
         assert w[0].filename == __file__
     train((X * 5, X))
     train(X)
+
+
+#: What is read in parts, and pairs of which the target is.
+PARTS = {
+    "memory-mapped": lambda x, folder: np.load(folder / "x.npy", mmap_mode="r"),
+    "in a file": lambda x, folder: InFile(x),
+    "sparse": lambda x, folder: sparse.csr_array(x),
+    "targets": lambda x, folder: (np.tile(GREY, (2, 1)), InFile(x)),
+    "a loader": lambda x, folder: DataLoader(Rows(x), batch_size=5),
+    "in memory": lambda x, folder: x,
+}
+
+
+@pytest.mark.parametrize("role", ["data", "validation"])
+@pytest.mark.parametrize("kind", PARTS)
+def test_values_beyond_a_sigmoid_are_said_wherever_they_lie(kind, role, tmp_path):
+    x = np.concatenate([GREY, GREY * np.float32(50), GREY[:0]])
+    np.save(tmp_path / "x.npy", x)
+    data = PARTS[kind](x, tmp_path)
+    batches = {} if kind == "a loader" and role == "data" else {"batch_size": 5}
+    given = {role: data} if role == "validation" else {}
+    with pytest.warns(UserWarning, match="targets from 0 to 50 .* in sigmoid") as caught:
+        aebook.fit(
+            SIGMOIDS["plain"](),
+            X if given else data,
+            epochs=2,
+            device="cpu",
+            progress=False,
+            **given,
+            **batches,
+        )
+    assert len(caught) == 1
+
+
+#: What is finite in float64, and not in float32.
+LARGE = {
+    "array": lambda x: x,
+    "tensor": torch.from_numpy,
+    "table": frame,
+    "in a file": InFile,
+    "sparse": sparse.csr_array,
+    "rows": Rows,
+    "a loader": lambda x: DataLoader(Rows(x), 7),
+    "a stream": Flow,
+    "a target": lambda x: (GREY, x),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+@pytest.mark.parametrize("function", ["fit", "evaluate", "lbfgs", "encode"])
+def test_what_is_too_large_is_not_called_missing(function, kind):
+    objective = SIGMOIDS["plain"]()
+    data, short = LARGE[kind](GREY * np.float64(1e300)), GREY * 1e5
+    call = {
+        "fit": lambda data: aebook.fit(objective, data, **ALONE),
+        "evaluate": lambda data: aebook.evaluate(objective, data),
+        "lbfgs": lambda data: aebook.lbfgs(objective, data, iterations=1),
+        "encode": lambda data: aebook.encode(objective.model, data),
+    }[function]
+    with pytest.raises(
+        ValueError, match=r"got data from .*e\+300, expected what .*float32 can hold"
+    ):
+        call(data)
+    objective.half()
+    with pytest.raises(ValueError, match=r"got data from 0 to 1e\+05, expected .*float16 can hold"):
+        call(short)
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(float).max, reason="no longer numbers")
+def test_longer_numbers_that_fit_none_are_said():
+    huge = GREY.astype(np.longdouble) * np.longdouble("1e4000")
+    for data in (huge, InFile(huge), Rows(huge)):
+        with pytest.raises(ValueError, match=r"numbers up to .*, expected what float64 can hold"):
+            aebook.fit(SIGMOIDS["plain"](), data, **ALONE)
 
 
 class Functional(nn.Module):

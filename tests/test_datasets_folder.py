@@ -1,6 +1,7 @@
 """Tests of aebook.datasets.folder."""
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -157,6 +158,97 @@ def test_twelve_bits_of_a_tiff_end_at_their_own_white(tmp_path):
 def test_values_of_which_nobody_knows_what_is_white_are_refused(tmp_path, values, message):
     with pytest.raises(ValueError, match=rf"a\.tif cannot be read as an image \({message}"):
         ImageFolder(written(tmp_path, values, "a.tif"), 8)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "white"),
+    [
+        ("int32", "a.tif", 1000),
+        ("int32", "a.tif", 2**31 - 1),
+        ("uint16", "a.png", 4095),
+        ("uint16", "a.tif", 4095),
+        ("uint16", "a.pgm", 1023.5),
+        ("float32", "a.tif", 255),
+        ("uint8", "a.png", None),
+    ],
+)
+def test_white_is_the_number_that_is_given(tmp_path, kind, name, white):
+    peak = white or 255
+    values = (RAMP.astype(np.float64) * int(peak)).astype(kind)
+    (image,) = ImageFolder(written(tmp_path, values, name), 8, grey=True, white=white)
+    expected = torch.from_numpy(values.astype(np.float64) / peak).float()
+    torch.testing.assert_close(image[0], expected)
+    # a byte is a byte, whatever is white elsewhere
+    if kind != "uint8":
+        with pytest.raises(ValueError, match=r"expected finite numbers, from 0 to 9.*white=\d"):
+            ImageFolder(tmp_path, 8, white=9)[0]
+
+
+@pytest.mark.parametrize("white", [0, -1, np.inf, "255", True])
+def test_a_white_that_is_none(tmp_path, white):
+    with pytest.raises(ValueError, match="got white="):
+        ImageFolder(written(tmp_path, RAMP, "a.tif"), 8, white=white)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(channels, kind, bits):
+    """A picture of 4 by 4 pixels, by hand: Pillow writes none with colours of 16 bits."""
+    row = b"\0" + bytes(range(4 * channels * bits // 8))
+    head = struct.pack(">IIBBBBB", 4, 4, bits, kind, 0, 0, 0)
+    parts = (b"IHDR", head), (b"IDAT", zlib.compress(4 * row)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def tiff(channels, bits):
+    """The same as a TIFF."""
+    data = bytes(range(4 * 4 * channels * bits // 8))
+    sizes = struct.pack(f"<{channels}H", *[bits] * channels)
+    entries = [
+        (256, 4), (257, 4), (258, 8 + len(data)), (259, 1), (262, 2), (273, 8), (277, channels),
+        (278, 4), (279, len(data)),
+    ] + [(338, 2)] * (channels == 4)  # fmt: skip
+    directory = b"".join(
+        struct.pack("<HHII", tag, 3, channels if tag == 258 else 1, value) for tag, value in entries
+    )
+    head = b"II*\0" + struct.pack("<I", 8 + len(data) + len(sizes))
+    return head + data + sizes + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+COLOURS = {
+    "a.png": lambda bits: png(3, 2, bits),
+    "grey with transparency.png": lambda bits: png(2, 4, bits),
+    "transparent.png": lambda bits: png(4, 6, bits),
+    "a.tif": lambda bits: tiff(3, bits),
+    "transparent.tif": lambda bits: tiff(4, bits),
+    "a.ppm": lambda bits: b"P6 4 4 %d\n" % (2**bits - 1) + bytes(6 * bits),
+    "plain.ppm": lambda bits: b"P3 4 4 %d\n" % (2**bits - 1) + b"7 " * 48,
+}
+
+
+@pytest.mark.parametrize("grey", [True, False])
+@pytest.mark.parametrize("name", COLOURS)
+def test_colours_lose_no_half_in_silence(tmp_path, name, grey):
+    images = {}
+    for bits in (8, 16):
+        folder = tmp_path / str(bits)
+        folder.mkdir()
+        (folder / name).write_bytes(COLOURS[name](bits))
+        images[bits] = ImageFolder(folder, 4, grey)
+    assert images[8][0].shape == (1 if grey else 3, 4, 4)
+    with pytest.raises(ValueError, match=r"it has colours of 16 bits.*expected 8 bits"):
+        images[16][0]
+
+
+def test_five_bits_of_a_bitmap_are_five(tmp_path):
+    # a header by hand: 16 bits a pixel
+    head = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 0, 32, 0, 0, 0, 0)
+    data = struct.pack("<16H", *[0b0_11111_00000_11111] * 16)
+    (tmp_path / "a.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 54 + 32, 0, 0, 54) + head + data)
+    (image,) = ImageFolder(tmp_path, 4)
+    assert torch.equal(image[:, 0, 0], torch.tensor([1.0, 0.0, 1.0]))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L", "RGB", "1", "I;16"])

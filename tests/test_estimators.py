@@ -34,6 +34,7 @@ from aebook.estimators import (
     ConcreteFeatureSelector,
     SemanticHashTransformer,
 )
+from aebook.estimators.network import TAIL, _chance
 
 SMALL = {"hidden_layer_sizes": (5,), "epochs": 2, "device": "cpu"}
 VARIANTS = {
@@ -514,26 +515,46 @@ def test_columns_that_leave_the_range_are_named_once_a_call(estimator):
         np.testing.assert_array_equal(fitted.data_max_, x.max())
     width = x.max() - x.min()
     far = x.copy()
-    far.iloc[3, 1] = x["b"].max() + 5.1 * width["b"]
-    far.iloc[7, 4] = x["e"].min() - 5.1 * width["e"]
+    far.iloc[3, 1] = x["b"].max() + 11 * width["b"]
+    far.iloc[7, 4] = x["e"].min() - 11 * width["e"]
     # one sample of many
     near = x.copy()
-    near.iloc[3] = x.max() + 4.9 * width
+    near.iloc[3] = x.max() + 0.5 * width
     if isinstance(fitted, AutoencoderDetector):
         # which is there to look at what is far
         fitted.predict(far)
         return
+    named = r"columns 'b', 'e' have .*: b was from"
     if isinstance(fitted, ConcreteFeatureSelector):
-        # transform takes columns out; it is the way back that guesses
+        # of features that it leaves out nothing depends
+        far = far + 11 * width
+        named = r"columns '[a-f]', '[a-f]', '[a-f]' have "
+    fitted.transform(near)
+    with pytest.warns(UserWarning, match=named) as caught:
+        chosen = fitted.transform(far)
+    if isinstance(fitted, ConcreteFeatureSelector):
         fitted.inverse_transform(fitted.transform(near))
-        far = far + 6 * width
-        with pytest.warns(UserWarning, match="columns .* outside the range") as caught:
-            fitted.inverse_transform(fitted.transform(far))
-    else:
-        fitted.transform(near)
-        with pytest.warns(UserWarning, match=r"columns 'b', 'e' have .*: b was from") as caught:
-            fitted.transform(far)
-    assert len(caught) == 1
+        with pytest.warns(UserWarning, match=named) as back:
+            fitted.inverse_transform(chosen)
+        caught = [*caught, *back]
+    assert {w.filename for w in caught} == {__file__}
+    assert len(caught) == 1 + isinstance(fitted, ConcreteFeatureSelector)
+
+
+@undecided
+@pytest.mark.parametrize("n", [60, 100, 1000])
+@pytest.mark.parametrize("count", [1, 3, 30])
+@pytest.mark.parametrize("kind", [0, 2, 3])
+def test_samples_three_ranges_away_are_no_samples_of_the_kind(kind, count, n):
+    x = np.random.default_rng(0).standard_normal((n, 6))
+    fitted = clone(EVERY[kind]).fit(x)
+    fitted.transform(x[:count])
+    away = x[:count] + 3 * np.ptp(x, axis=0)
+    with pytest.warns(UserWarning, match=rf"outside in {count} of {count} samples"):
+        fitted.transform(away)
+    with pytest.warns(UserWarning, match="outside the range"):
+        fitted.transform(1e6 * x)
+    fitted.transform(x)
 
 
 def test_samples_of_the_same_kind_seldom_leave_the_range():
@@ -563,17 +584,146 @@ def test_a_column_in_another_unit_leaves_the_range(kind):
     ae.transform(odd[:1])
 
 
-def test_the_warning_comes_as_seldom_as_it_says():
-    """Of exponential samples as of Gaussian ones: ranks have no distribution."""
-    ae = AutoencoderTransformer(**{**SMALL, "epochs": 1}, random_state=0).fit(table(50))
+SAME = {
+    "gaussian": lambda g, shape: g.standard_normal(shape),
+    "uniform": lambda g, shape: g.random(shape),
+    "exponential": lambda g, shape: g.exponential(size=shape),
+    "heavy": lambda g, shape: g.standard_t(5, shape),
+    "one column six times": lambda g, shape: np.repeat(g.standard_t(5, (shape[0], 1)), 6, axis=1),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_the_warning_comes_as_seldom_as_it_says(kind):
+    ae, g, calls = AutoencoderTransformer(), np.random.default_rng(0), 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for seed in range(300):
-            g = np.random.default_rng(seed)
-            x = g.exponential(size=(150, 6)) if seed % 2 else g.standard_normal((150, 6))
-            ae.data_min_, ae.data_max_ = x[:50].min(0), x[:50].max(0)
-            ae.transform(x[50:])
-    assert len(caught) <= 3
+        for n in (35, 100, 500, 2000):
+            for new in (1, 3, 30, n):
+                for _ in range(40 if n < 2000 else 10):
+                    x = SAME[kind](g, (n, 6))
+                    ae.data_min_, ae.data_max_, ae._seen = x.min(0), x.max(0), n
+                    ae._warn_outside(SAME[kind](g, (new, 6)))
+                    calls += 1
+    # one in a hundred, and three standard errors; most have none
+    assert len(caught) <= 0.01 * calls + 3 * np.sqrt(0.01 * calls)
+
+
+@pytest.mark.parametrize("new", [1, 5, 50])
+def test_a_chance_is_one_where_tails_fall_as_the_power_that_is_assumed(new):
+    """Of such samples a chance of p or less comes in a share p of the draws, or in fewer."""
+    g, chances = np.random.default_rng(new), []
+    for _ in range(2000):
+        # from 0, so that c times the range is c times the largest
+        x, fresh = ((g.pareto(TAIL, size) + 1) for size in (20, new))
+        beyond = np.sort(fresh[fresh > x.max()] - x.max())[::-1]
+        chances.append(_chance(beyond, x.max(), new, 20) if len(beyond) else 1.0)
+    for p in (0.01, 0.05, 0.2):
+        share = np.mean(np.array(chances) <= p)
+        assert share <= p + 3 * np.sqrt(p / 2000)
+
+
+@undecided
+@each
+def test_warnings_point_at_whoever_called(estimator):
+    x = table()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pipeline = make_pipeline(StandardScaler(), clone(estimator).set_params(scale=False))
+        pipeline.set_output(transform="pandas").fit(x)
+        if hasattr(pipeline, "transform"):
+            pipeline.transform(100 * x)
+        if hasattr(pipeline, "score"):
+            pipeline.score(100 * x)
+    assert caught or isinstance(estimator, AutoencoderDetector)
+    assert {w.filename for w in caught} <= {__file__}
+
+
+# What networks are made with -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sizes", [lambda: (k for k in (4,)), lambda: iter([4]), lambda: map(int, "4")]
+)
+@pytest.mark.parametrize("kind", [0, 1, 2, 3])
+def test_sizes_that_can_be_read_once_are_refused(kind, sizes):
+    estimator = clone(EVERY[kind]).set_params(hidden_layer_sizes=sizes())
+    with pytest.raises(ValueError, match=r"got hidden_layer_sizes=.*like \(64,\)"):
+        estimator.fit(table())
+
+
+CHANGES = {
+    "n_components": 4,
+    "hidden_layer_sizes": (6, 5),
+    "variant": "denoising",
+    "variant_params": {"tied": True},
+    "activation": "tanh",
+    "scale": False,
+}
+FREE = {"lr": 1e-4, "batch_size": 11, "epochs": 7, "early_stopping": False, "random_state": 3}
+
+
+def quick(kind):
+    """The transformer, or the detector without the ten networks of its threshold."""
+    estimator = clone(EVERY[kind])
+    return estimator.set_params(novelty=False) if kind == 1 else estimator
+
+
+@pytest.mark.parametrize("begin", ["fit", "partial_fit"])
+@pytest.mark.parametrize("kind", [0, 1])
+def test_partial_fit_goes_on_with_the_networks_that_there_are(kind, begin):
+    x = table()
+    for name, value in CHANGES.items():
+        fitted = getattr(quick(kind), begin)(x)
+        before, was = output(fitted, x), fitted.get_params()[name]
+        fitted.set_params(**{name: value})
+        np.testing.assert_array_equal(output(fitted, x), before)
+        with pytest.raises(
+            ValueError, match=rf"got {name}=.* networks that were made with {name}="
+        ):
+            fitted.partial_fit(x)
+        np.testing.assert_array_equal(output(fitted, x), before)
+        fitted.set_params(**{name: was}).partial_fit(x)
+        # and fit makes others
+        fitted.set_params(**{name: value}).fit(x).partial_fit(x)
+    fitted = getattr(quick(kind), begin)(x)
+    fitted.set_params(**FREE).partial_fit(x)
+
+
+@undecided
+@pytest.mark.filterwarnings("ignore:columns .* outside the range:UserWarning")
+@each
+def test_scaling_is_that_of_the_networks_whatever_is_set_later(estimator):
+    x = table()
+    s = sparse.csr_array(x)
+    for scale in (True, False):
+        fitted = clone(estimator).set_params(scale=scale).fit(x)
+        before = output(fitted, x)
+        fitted.set_params(scale=not scale)
+        np.testing.assert_array_equal(output(fitted, x), before)
+        # which takes features out, and scales nothing
+        if scale and not isinstance(fitted, ConcreteFeatureSelector):
+            with pytest.raises(ValueError, match="got a sparse matrix with scale=True"):
+                output(fitted, s)
+        elif not scale:
+            found = output(fitted, s)
+            found = found.toarray() if sparse.issparse(found) else found
+            np.testing.assert_allclose(found, before)
+
+
+@each
+def test_what_cannot_be_squared_is_said(estimator):
+    for huge in (1e200 * table(), np.where(np.arange(6) == 2, 1e200, 1.0) * table()):
+        with pytest.raises(ValueError, match=r"got values from .*e\+20\d, expected .* be squared"):
+            clone(estimator).fit(huge)
+        with pytest.raises(
+            ValueError, match=r"got data from .*e\+20\d, expected .*float32 can hold"
+        ):
+            clone(estimator).set_params(scale=False).fit(huge)
+    # and this can
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clone(estimator).fit(1e140 * table())
 
 
 @pytest.mark.usefixtures("on_the_cpu")
@@ -1055,6 +1205,22 @@ def test_numbers_of_features_that_make_no_sense(asked):
 def test_an_undecided_selector_warns():
     with pytest.warns(ConvergenceWarning, match=r"confidence of 0\.\d+, expected 0.9 or more"):
         ConcreteFeatureSelector(random_state=0, **SMALL).fit(table())
+
+
+@pytest.mark.parametrize("method", ["explain", "reconstruct"])
+def test_what_is_said_of_a_table_is_a_table(method):
+    pd = pytest.importorskip("pandas")
+    index = pd.MultiIndex.from_product([range(12), list("0123456789")])
+    x = pd.DataFrame(table(), columns=list("abcdef"), index=index)
+    detector = quick(1).fit(x)
+    found, rows = getattr(detector, method)(x), x.iloc[::-1][:7]
+    pd.testing.assert_index_equal(found.index, x.index)
+    pd.testing.assert_index_equal(found.columns, x.columns)
+    np.testing.assert_array_equal(getattr(detector, method)(rows), found.loc[rows.index])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it has no names of columns
+        np.testing.assert_array_equal(getattr(detector, method)(x.to_numpy()), found)
+        assert isinstance(getattr(detector, method)(x.to_numpy()), np.ndarray)
 
 
 # The hasher ----------------------------------------------------------------------------------

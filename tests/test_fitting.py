@@ -1,12 +1,13 @@
 """What does not fit together is refused by name: networks, data, functions, devices, modes."""
 
 import functools
+import re
 import warnings
 
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import aebook
 from aebook.boltzmann.rbm import RBM
@@ -58,6 +59,122 @@ def functions(objective):
 def test_data_that_the_network_cannot_take(name, make, x, message):
     with pytest.raises(ValueError, match=message):
         functions(make())[name](x)
+
+
+class Own(nn.Module):
+    """An encoder of somebody's own: a function of a layer and of the messages."""
+
+    def __init__(self, function, layer=None):
+        super().__init__()
+        self.layer, self.function = layer or nn.Linear(4, 2), function
+
+    def forward(self, x):
+        return self.function(self.layer, x)
+
+
+def first(layer, *between):
+    return lambda: nn.Sequential(layer(), *between, nn.Flatten(), nn.Linear(4, 2))
+
+
+def within(layer):
+    """As convolutions have it, (B, 1, 4)."""
+    return lambda: nn.Sequential(nn.Unflatten(1, (1, 4)), layer(), nn.Flatten(), nn.Linear(4, 2))
+
+
+#: Encoders that do not take (B, 4), where they fail, and the shape that they say they were given.
+MISFITS = {
+    "BatchNorm1d": (first(lambda: nn.BatchNorm1d(5)), r"encoder\.0 BatchNorm1d\(5", "4"),
+    "BatchNorm2d": (first(lambda: nn.BatchNorm2d(4)), r"encoder\.0 BatchNorm2d\(4", "4"),
+    "InstanceNorm2d": (first(lambda: nn.InstanceNorm2d(4)), r"encoder\.0 InstanceN", "4"),
+    "GroupNorm": (first(lambda: nn.GroupNorm(1, 5)), r"encoder\.0 GroupNorm\(1, 5", "4"),
+    "LayerNorm": (first(lambda: nn.LayerNorm(5)), r"encoder\.0 LayerNorm\(\(5,\)", "4"),
+    "PReLU": (first(lambda: nn.PReLU(5)), r"encoder\.0 PReLU", "4"),
+    "LSTM": (lambda: nn.LSTM(5, 2), r"encoder LSTM\(5, 2\)", "4"),
+    "GRU": (
+        lambda: nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.GRU(2, 2)),
+        "encoder.1",
+        "1, 2, 2",
+    ),
+    "Unflatten": (first(lambda: nn.Unflatten(1, (3, 2))), r"encoder\.0 Unflatten", "4"),
+    "Softmax": (first(lambda: nn.Softmax(9)), r"encoder\.0 Softmax\(dim=9", "4"),
+    "MaxPool1d": (within(lambda: nn.MaxPool1d(9)), r"encoder\.1 MaxPool1d", "1, 4"),
+    "Conv1d": (within(lambda: nn.Conv1d(1, 1, 9)), r"encoder\.1 Conv1d\(1, 1", "1, 4"),
+    "Conv2d": (within(lambda: nn.Conv2d(3, 1, 1)), r"encoder\.1 Conv2d\(3, 1", "1, 4"),
+    "ReflectionPad1d": (first(lambda: nn.ReflectionPad1d(9)), r"encoder\.0 Reflec", "4"),
+    "PixelShuffle": (first(lambda: nn.PixelShuffle(2)), r"encoder\.0 PixelShuffle", "4"),
+    "Upsample": (first(lambda: nn.Upsample(scale_factor=2)), r"encoder\.0 Upsample", "4"),
+    "Bilinear": (lambda: nn.Bilinear(4, 4, 2), r"encoder Bilinear\(in1_features=4", "4"),
+    "Embedding": (lambda: nn.Embedding(3, 2), r"encoder Embedding\(3, 2\)", "4"),
+    "attention": (
+        first(lambda: nn.TransformerEncoderLayer(5, 1, 8)),
+        r"encoder\.0\.self_attn Multihead",
+        "4",
+    ),
+    "index": (lambda: Own(lambda layer, x: layer(x) + x[:, 99]), r"encoder Own\(\)", "4"),
+    "key": (lambda: Own(lambda layer, x: {}["a"]), r"encoder Own.*KeyError: 'a'", "4"),
+    "attribute": (lambda: Own(lambda layer, x: x.codes), "encoder Own.*AttributeError", "4"),
+    "assertion": (lambda: Own(lambda layer, x: exec("assert 0")), "AssertionError.,", "4"),
+    "division": (lambda: Own(lambda layer, x: 1 // 0), "encoder Own.*ZeroDivision", "4"),
+    "words": (lambda: Own(lambda layer, x: int("7x")), "encoder Own.*ValueError: invalid", "4"),
+    "inner": (
+        lambda: Own(lambda layer, x: layer(x), nn.Linear(3, 2)),
+        r"encoder\.layer Linear\(in_features=3",
+        "4",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*nested_tensor:UserWarning")
+@pytest.mark.parametrize("name", ["fit", "evaluate", "lbfgs", "encode", "reconstruct"])
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_whatever_fails_in_a_model_is_said_with_its_place_and_shapes(name, misfit):
+    make, place, shape = MISFITS[misfit]
+    with pytest.raises(ValueError, match=r"do not fit .*expected") as caught:
+        functions(own(make()))[name](X)
+    said = str(caught.value)
+    assert re.search(place, said)
+    assert f" given (40, {shape})" in said
+
+
+def test_an_optimiser_for_other_gradients_is_refused():
+    with pytest.raises(ValueError, match=r"\(the optimiser: .*expected an optimiser for the gradi"):
+        aebook.fit(own(), X, optimizer=torch.optim.SparseAdam, **FIT)
+
+
+class Strange(Exception):
+    pass
+
+
+class Stopping(IterableDataset):
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __iter__(self):
+        yield X[0]
+        raise self.kind("size mismatch")
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError, ValueError, Strange])
+@pytest.mark.parametrize("where", ["callback", "anneal", "schedule", "data", "machine"])
+def test_what_is_none_of_the_models_doing_is_left_as_it_is(kind, where):
+    def fails(*_):
+        raise kind("size mismatch")
+
+    data = Stopping(kind) if where == "data" else X
+    options = FIT if where in ("data", "machine") else FIT | {where: fails}
+    train = functools.partial(aebook.fit, own(), data, **options)
+    if where == "machine":
+        train = functools.partial(RBM(4, 2).fit, Stopping(kind), epochs=1)
+    with pytest.raises(kind, match=r"^size mismatch$"):
+        train()
+
+
+def test_exceptions_of_ones_own_pass_through_a_model():
+    def fails(layer, x):
+        raise Strange("enough")
+
+    with pytest.raises(Strange, match=r"^enough$"):
+        aebook.fit(own(Own(fails)), X, **FIT)
 
 
 @pytest.mark.parametrize("name", ["fit", "evaluate", "lbfgs", "reconstruct"])

@@ -304,6 +304,19 @@ def test_every_kind_of_layer_comes_back_with_its_arguments(kind, tmp_path):
 SIGNED = {"dim", "start_dim", "end_dim", "beta", "threshold", "lower", "upper"}
 
 
+DIMENSIONS = {"dim", "start_dim", "end_dim"}
+#: Of none of these there can be nothing, and no file has room for what they say.
+FROM_ONE = {
+    "kernel_size",
+    "stride",
+    "dilation",
+    "output_size",
+    "upscale_factor",
+    "downscale_factor",
+}
+FROM_ONE |= {"groups", "num_layers", "in_features", "unflattened_size", "scale_factor"}
+
+
 @pytest.mark.parametrize("kind", [*KINDS, *OURS, *BOTTLENECKS])
 def test_arguments_that_no_constructor_would_give_are_refused(kind):
     name = kind.removeprefix("torch.nn.")
@@ -314,7 +327,13 @@ def test_arguments_that_no_constructor_would_give_are_refused(kind):
         wrong += [] if isinstance(value, str) else ["x"]
         wrong += [2, -1.5] if isinstance(value, bool) else []
         if type(value) is int and argument not in SIGNED:
-            wrong += [-5]
+            wrong += [-5, 10**12, 1e300]
+        if argument in DIMENSIONS:
+            wrong += [99, -99]
+        if isinstance(value, list) and type(value[0]) is int:
+            wrong += [[other, *value[1:]] for other in (-5, 10**12, 1e300)]
+        if argument in FROM_ONE:
+            wrong += [0, [0, *value[1:]]] if isinstance(value, list) else [0]
         for other in wrong:
             changed = {**node, "arguments": {**node["arguments"], argument: other}}
             with pytest.raises(ValueError, match="makes no sense"):
@@ -658,6 +677,15 @@ FORGED = {
         {"kind": "aebook.networks.Transposed", "arguments": {}, "source": "encoder"},
         {},
         "makes no sense",
+    ),
+    "no shape": (
+        {
+            "kind": "aebook.networks.Chain",
+            "arguments": {"shape": [0]},
+            "children": {"0": linear(in_features=2)},
+        },
+        {f"0.{name}": value for name, value in WEIGHTS.items()},
+        "makes no sense.*shape",
     ),
     "no tensors": (linear(), {}, r"not \['bias', 'weight'\] that it has"),
     "more tensors": (linear(), WEIGHTS | {"more": torch.ones(2)}, r"got tensors \['more'\] that"),

@@ -9,7 +9,7 @@ import numbers
 import sys
 from collections.abc import Collection
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -71,7 +71,8 @@ def as_array(values: Any) -> NDArray[Any]:
     if isinstance(values, Tensor):
         tensor = plain_tensor(values)
         # which NumPy has not
-        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
+        tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        return tensor.cpu().resolve_neg().numpy()
     kinds = Tensor | np.ma.MaskedArray
     if isinstance(values, list | tuple) and any(isinstance(part, kinds) for part in values):
         values = [as_array(part) if isinstance(part, kinds) else part for part in values]
@@ -95,6 +96,13 @@ def plain_tensor(tensor: Tensor) -> Tensor:
 
 def odd_tensor(tensor: Tensor) -> str | None:
     """What is wrong with a tensor that cannot be computed with, or None."""
+    kind, plain = cast(tuple[Any, Any], (type(tensor), Tensor))
+    if kind is not plain and kind.__torch_dispatch__ is not plain.__torch_dispatch__:
+        # but for those with which PyTorch traces a computation
+        if kind.__name__ == "MaskedTensor":
+            return "got a masked tensor, expected one without masks: fill it, x.to_tensor(value)"
+        if not tensor.is_nested and not kind.__module__.startswith("torch._subclasses"):
+            return f"got a {kind.__name__}, expected a plain tensor: take out what it holds"
     if tensor.is_nested:
         return "got a nested tensor, expected one of one shape: pad it, x.to_padded_tensor(0.0)"
     if tensor.layout is not torch.strided or tensor.is_quantized:

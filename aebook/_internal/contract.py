@@ -12,6 +12,7 @@ import inspect
 import numbers
 import operator
 import re
+import traceback
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -28,7 +29,32 @@ _TOO_LARGE = re.compile(
     "^(.*DefaultCPUAllocator|Storage size calc|.*integer.* overflow|array is too big|empty.*unpack)"
 )
 
-# what PyTorch says when the parts of an objective do not fit the data or each other, and what to do
+# what an accelerator, a compiler or a lack of memory says
+_MACHINE = re.compile("^(CUDA|cuDNN|HIP|MPS|NCCL|Xla)|out of memory|backend='|Inductor")
+
+# how PyTorch's compiler passes on what an operation said
+_QUOTED = re.compile(r"got (\w+\(.*\))$", re.MULTILINE)
+
+# what follows upon a forward pass, and where PyTorch has it
+_STEPS = {"the gradient": "torch.autograd", "the optimiser": "torch.optim"}
+
+# what modules raise for what they cannot take
+_FAILURES = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    ZeroDivisionError,
+)
+
+_SHAPES = (
+    "data of the shape that the encoder takes, a decoder that takes its code, and reconstructions "
+    "with the shape of the targets"
+)
+
+# of some of what they say the reason is known, and what to do
 _REASONS = {
     "index out of range in self": (
         "whole numbers that the layer knows: nn.Embedding(n, ...) takes those from 0 to n - 1"
@@ -37,11 +63,6 @@ _REASONS = {
         "two samples or more in a batch where batches are normalised: give more samples, take "
         "nn.LayerNorm or aebook.networks.Standardised, or freeze the layer in evaluation mode"
     ),
-    "shapes cannot be multiplied|Given groups=|size mismatch|must match the size of tensor"
-    "|Expected [^.]*input|shape '.*' is invalid for input|normalized_shape": (
-        "data of the shape that the encoder takes, a decoder that takes its code, and "
-        "reconstructions with the shape of the targets"
-    ),
     "same dtype|expected scalar type|(weight|bias) type|Found dtype|for argument #.*scalar types": (
         "numbers of one type: floating point for layers of floating point (integers as x.float(), "
         "bytes divided by 255), and all parts of the model alike (model.float())"
@@ -49,6 +70,13 @@ _REASONS = {
     "does not require grad|Inference tensors|inference tensor": (
         "a loss that depends on what is trained: leave detach(), torch.no_grad() and "
         "torch.inference_mode() out of the model, the distance and the penalties"
+    ),
+    "on the same device": (
+        "all tensors on one device: what a part holds beside parameters moves with it as a buffer "
+        "(register_buffer)"
+    ),
+    "does not support (dense|sparse) gradients": (
+        "an optimiser for the gradients that the model has: torch.optim.Adam, say"
     ),
 }
 
@@ -130,27 +158,58 @@ def checked(function: Function) -> Function:
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Within it, what PyTorch says of parts that do not fit is said with what to do."""
+    """Within it, what fails as a model computes is said with where, on what, and what to do."""
     try:
         yield
-    except (IndexError, RuntimeError, ValueError) as error:
-        if isinstance(error, ValueError) and not str(error).startswith(
-            "Expected more than 1 value"
-        ):
-            # our own, which say what to do
-            raise
-        if _TOO_FAR.search(str(error)):
+    except _FAILURES as error:
+        said, place = str(error).strip(), _place(error)
+        if _TOO_FAR.search(said) and (place is None or place in _STEPS):
             raise ValueError(
                 f"a step is too large for the type of the weights ({error}): lower lr, or what the "
                 "schedule gives"
             ) from error
-        for sign, expected in _REASONS.items():
-            if re.search(sign, str(error)):
-                first = str(error).splitlines()[0]
-                raise ValueError(
-                    f"the model and the data do not fit ({first}), expected {expected}"
-                ) from error
-        raise
+        if place is None or _TOO_LARGE.search(said) or _MACHINE.search(said):
+            raise
+        # what a compiler only quotes, or the first line
+        quoted = _QUOTED.search(said) if type(error).__name__ == "TorchRuntimeError" else None
+        first = f"{type(error).__name__}: {said.partition(chr(10))[0]}".removesuffix(": ")
+        first = quoted[1] if quoted else first
+        expected = (expected for sign, expected in _REASONS.items() if re.search(sign, said))
+        raise ValueError(
+            f"the model and the data do not fit ({place}: {first}), "
+            f"expected {next(expected, _SHAPES)}"
+        ) from error
+
+
+def _place(error: Exception) -> str | None:
+    """The innermost module that an error passed, and the shapes that it was given, in words.
+
+    Read off the error, so that no step has to note where it is. None for a refusal of our own, and
+    for what passed no module, gradient or optimiser: a callback, a schedule, a data set.
+    """
+    root, inner, step, given, home = None, None, None, "", ""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    # behind our own and the function that asked, which may be a method of a module
+    for frame in frames[2:]:
+        home, local = frame.f_globals.get("__name__", ""), frame.f_locals
+        owner = local.get("self")
+        if isinstance(owner, nn.Module) and owner is not inner:
+            root, inner = owner if root is None else root, owner
+            names = frame.f_code.co_varnames[1 : frame.f_code.co_argcount]
+            values = local.get("args", [local.get(name) for name in names])
+            given = " and ".join(_form(value) for value in values if value is not None)
+        elif found := next((name for name in _STEPS if home.startswith(_STEPS[name])), None):
+            root, inner, step = None, None, found
+    if isinstance(error, ValueError) and home.partition(".")[0] == "aebook":
+        return None
+    if root is None or inner is None:
+        return step
+    path = next((name for name, part in root.named_modules() if part is inner), "")
+    return f"{path} {type(inner).__name__}({inner.extra_repr():.60}) given {given}".strip()
+
+
+def _form(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def taken(name: str, value: Any, hint: Any) -> Any:

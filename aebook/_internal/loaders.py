@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sized
+import traceback
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
 import numpy as np
@@ -28,7 +29,14 @@ __all__ = ["collate_own", "collated", "collating", "in_order", "samples_of"]
 
 
 def samples_of(dataset: Dataset) -> int:
-    """How many samples a data set has; one that does not tell is refused."""
+    """How many samples a data set has; one that does not tell, or has no numbers, is refused."""
+    named = isinstance(dataset, Mapping) and dataset.keys() != set(range(len(dataset)))
+    if named or hasattr(dataset, "to_numpy"):
+        raise ValueError(
+            f"got a DataLoader of a {type(dataset).__name__}, whose entries have names and no "
+            "numbers; expected a Dataset: give a table or an array itself, aebook.fit(..., table), "
+            "or TensorDataset(x) of what is meant"
+        )
     try:
         return len(cast(Sized, dataset))
     except TypeError as error:
@@ -87,6 +95,11 @@ def collate_own(batch: list[Any]) -> Any:
     """A batch of messages or of pairs, as PyTorch makes it, but that tuples become a tuple."""
     if isinstance(batch[0], list):
         read(batch[0])
+    if len({isinstance(sample, tuple) for sample in batch}) > 1:
+        raise ValueError(
+            "got messages and pairs (x, target) in one batch, expected one kind: give every "
+            "message a target, or none"
+        )
     together = {**default_collate_fn_map, Tensor: _stack_tensors, np.ndarray: _stack_arrays}
     made = collate(batch, collate_fn_map=together)
     return tuple(made) if isinstance(batch[0], tuple) else made
@@ -118,6 +131,15 @@ def collated(loader: DataLoader) -> Iterator[Any]:
             batch = next(batches)
         except StopIteration:
             return
+        except LookupError as error:
+            kind, last = type(error).__name__, str(error).strip().splitlines()[-1:]
+            # a worker brings the whole traceback
+            said = f"{kind}: {''.join(last).removeprefix(f'{kind}: ')}"
+            raise ValueError(
+                f"the loader's data set failed{_asked(error)} ({said}); expected a message, or a "
+                "pair, for every number from 0 to len(dataset) - 1: rows of a table are numbered "
+                "in df.iloc[i], and df.loc[i] takes their names"
+            ) from error
         except (TypeError, ValueError, RuntimeError) as error:
             signs = "default_collate", "stack expects", "of equal size", "the same shape"
             if not any(sign in str(error) for sign in signs):
@@ -128,3 +150,12 @@ def collated(loader: DataLoader) -> Iterator[Any]:
                 "DataLoader a collate_fn"
             ) from error
         yield batch
+
+
+def _asked(error: BaseException) -> str:
+    """At which sample, if the error tells."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code, local = frame.f_code, frame.f_locals
+        if code.co_name == "__getitem__" and code.co_argcount == 2:
+            return f" at {local[code.co_varnames[1]]!r:.60}"
+    return ""

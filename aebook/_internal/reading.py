@@ -60,6 +60,7 @@ def read(values: Any) -> Any:
     if not isinstance(values, np.ndarray):
         if not _in_parts(values):
             raise ValueError(f"got {_name(values)} as data, {EXPECTED}")
+        _check_sides(values)
         _check_numbers(values.dtype)
         return values
     _check_numbers(values.dtype)
@@ -80,8 +81,9 @@ def as_numbers(values: Any) -> Any:
     elif hasattr(values, "to_numpy"):
         values = _of_column(values)
     elif _in_parts(values):
+        _check_sides(values)
         _check_numbers(values.dtype)
-        values = values[: values.shape[0]] if values.shape else values
+        values = _slice(values, 0, values.shape[0]) if len(values.shape) else values
     array = as_array(values)
     if array.dtype.kind not in "fiubcO":
         _check_numbers(array.dtype)
@@ -147,7 +149,14 @@ def _of_array(values: NDArray[Any]) -> Tensor:
     """A tensor of an array of numbers of any kind."""
     kind = values.dtype
     if kind.kind == "f" and kind.itemsize > 8:
-        values = values.astype(np.float64)
+        with np.errstate(over="ignore"):
+            narrow = values.astype(np.float64)
+        if np.isinf(narrow).any() and np.isfinite(values).all():
+            raise ValueError(
+                f"got {kind} numbers up to {np.abs(values).max():.4g}, expected what float64 can "
+                f"hold, up to {np.finfo(np.float64).max:.4g}: divide by a number"
+            )
+        values = narrow
     elif not kind.isnative:
         values = values.astype(kind.newbyteorder("="))
     elif not values.flags.writeable or any(stride < 0 for stride in values.strides):
@@ -286,5 +295,30 @@ def rows(values: Any, chosen: NDArray[np.int64]) -> NDArray[Any]:
     # every file format has slices
     order = np.sort(chosen)
     starts = np.flatnonzero(np.diff(order, prepend=-2) != 1)
-    read = [as_array(values[int(r[0]) : int(r[-1]) + 1]) for r in np.split(order, starts[1:])]
-    return np.concatenate(read)[np.searchsorted(order, chosen)]
+    parts = [_slice(values, int(r[0]), int(r[-1]) + 1) for r in np.split(order, starts[1:])]
+    return np.concatenate(parts)[np.searchsorted(order, chosen)]
+
+
+def _slice(values: Any, start: int, stop: int) -> NDArray[Any]:
+    """Rows of an array of another kind, which have to be what its shape says."""
+    part = as_array(values[start:stop])
+    expected = (stop - start, *values.shape[1:])
+    if part.shape != expected or part.dtype.kind not in "fiub":
+        raise ValueError(
+            f"got an array of shape {part.shape} and {part.dtype} from x[{start}:{stop}] of a "
+            f"{_name(values)} of shape {tuple(values.shape)}, expected numbers of shape {expected}"
+        )
+    return part
+
+
+def _check_sides(values: Any) -> None:
+    """Refuse an array of another kind of which not all sides are known."""
+    shape = values.shape
+    known = isinstance(shape, list | tuple) and all(
+        isinstance(side, int | np.integer) and side >= 0 for side in shape
+    )
+    if not known:
+        raise ValueError(
+            f"got a {_name(values)} of shape {shape!r:.60}, expected whole numbers of rows and "
+            "columns: read what it holds, np.asarray(x), or give a Dataset with a length"
+        )

@@ -15,6 +15,8 @@ from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from aebook._internal.checks import number, one_of
+from aebook._internal.reading import is_table
+from aebook.data import like
 from aebook.estimators.network import (
     Samples,
     Table,
@@ -212,18 +214,20 @@ class AutoencoderDetector(OutlierMixin, VariantEstimator):
         """-1 for outliers, 1 for all others, (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def explain(self, X: Samples) -> np.ndarray:
+    def explain(self, X: Samples) -> Any:
         """Each feature's part :math:`(x'_j - x_j)^2` of the error, (N, m), float64.
 
-        In units of scaled features; a row's sum is the score with the sign turned.
+        In units of scaled features; a row's sum is the score with the sign turned. Of a table a
+        table, with its index and columns.
         """
-        return self._applied(self._parts, self._scaled(self._table(X, reset=False)))
+        parts = self._applied(self._parts, self._scaled(self._table(X, reset=False)))
+        return _like(X, parts)
 
-    def reconstruct(self, X: Samples) -> np.ndarray:
-        """Reconstructions (N, m) of samples (N, m), in the unit of the data."""
+    def reconstruct(self, X: Samples) -> Any:
+        """Reconstructions (N, m) of samples (N, m), in the unit of the data; of a table a table."""
         x = self._table(X, reset=False)
         s = self._applied(self.objective_.model.reconstruct, self._scaled(x))
-        return self._unscaled(s).astype(x.dtype)
+        return _like(X, self._unscaled(s).astype(x.dtype))
 
     def _unseen(self, x: Table, w: Weights) -> tuple[np.ndarray, Weights]:
         """Score samples by networks that have not seen them, and train: errors and weights."""
@@ -295,3 +299,8 @@ class AutoencoderDetector(OutlierMixin, VariantEstimator):
         largest = torch.finfo(s.dtype).max / s.shape[1]
         parts = (self.objective_.model.reconstruct(s) - s).square()
         return parts.nan_to_num(nan=largest).clamp(max=largest)
+
+
+def _like(X: Any, values: np.ndarray) -> Any:
+    """A table with the index and columns of a table; else the array."""
+    return like(X, torch.from_numpy(values), "x") if is_table(X) else values

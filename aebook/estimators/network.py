@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar, cast
 
@@ -14,7 +13,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from scipy import sparse
-from scipy.stats import betabinom
+from scipy.stats import betabinom, false_discovery_control
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
@@ -28,6 +27,7 @@ from aebook._internal.checks import number, one_of, shown, whole
 from aebook._internal.contract import taken
 from aebook._internal.devices import named
 from aebook._internal.randomness import seeded
+from aebook._internal.warned import warn
 from aebook.core import Objective
 from aebook.data import Data, vectors
 from aebook.distances import Gaussian, bernoulli
@@ -64,10 +64,10 @@ Rows = np.ndarray | None
 FLOATS: Any = (np.float64, np.float32)
 #: Samples that pass through a network at once.
 CHUNK = 4096
-#: How far outside the range seen, in widths of it, a value is surprising.
-REACH = 5
-#: How unlikely a number of values outside it has to be, in a call, to be surprising.
-UNLIKELY = 1e-6
+#: In how many calls samples of the same kind are called surprising, at most.
+UNLIKELY = 0.01
+#: The power by which tails of columns fall, or faster.
+TAIL = 4
 #: With so many samples or more, training stops early unless it is told not to.
 MANY = 100
 
@@ -169,11 +169,29 @@ class NetworkEstimator(BaseEstimator):
             own = given.randint(np.iinfo(np.int32).max)
             self._random_state = check_random_state(int(own))
 
+    def _makings(self) -> dict[str, Any]:
+        """What networks are made with, as text: parameters that only another fit can change."""
+        names = ("scale", "n_components", "hidden_layer_sizes", "variant", "variant_params")
+        names = [name for name in (*names, "activation", "output") if hasattr(self, name)]
+        return {name: repr(getattr(self, name)) for name in names}
+
+    def _check_makings(self) -> None:
+        """Refuse to go on with parameters other than those that the networks were made with."""
+        now = self._makings()
+        if changed := [name for name, value in self._made_with.items() if now[name] != value]:
+            first = changed[0]
+            raise ValueError(
+                f"got {first}={now[first]:.60} for networks that were made with "
+                f"{first}={self._made_with[first]:.60}, expected the same: fit makes new ones, or "
+                f"give it back by set_params({first}={self._made_with[first]:.60})"
+            )
+
     def _begin(self, x: Table, w: Weights, make: Callable[[int], Objective]) -> None:
         """Learn the scaling of a table and build the networks for its number of features."""
         self.data_min_, self.data_max_ = _extremes(x)
         self._seen = x.shape[0]
-        self.scaler_ = StandardScaler().fit(x, sample_weight=w) if self.scale else None
+        self.scaler_ = _scaler(x, w) if self.scale else None
+        self._made_with = self._makings()
         with seeded(self._seed(), torch.device("cpu")):
             self.objective_ = make(x.shape[1]).double().eval()
 
@@ -277,7 +295,9 @@ class NetworkEstimator(BaseEstimator):
 
     def _table(self, X: Any, reset: bool) -> Table:
         """Samples (N, m) for the network, in float32, if they are in that, or else float64."""
-        if self.scale and sparse.issparse(X):
+        # set_params may have changed what networks were made with
+        scaled = self.scale if reset else getattr(self, "scaler_", None) is not None
+        if scaled and sparse.issparse(X):
             raise reading.Refused(
                 "got a sparse matrix with scale=True, which would fill its zeros; expected "
                 "scale=False, with a MaxAbsScaler before it if features differ in scale, or "
@@ -318,34 +338,29 @@ class NetworkEstimator(BaseEstimator):
 
     def _warn_outside(self, x: Table, columns: Any = ...) -> None:
         least, most = self.data_min_[columns], self.data_max_[columns]
-        low, high = _extremes(x)
         # and a hair for what was rounded
         hair = 1e-6 * np.maximum(np.abs(least), np.abs(most))
-        reach = REACH * (most - least) + hair
-        far = (low < least - reach) | (high > most + reach)
-        left = np.flatnonzero((low < least - hair) | (high > most + hair))
-        # of n samples that were seen and k of the same kind, as many of these are outside as a
-        # beta-binomial variable says, whatever their distribution
+        low, high = _extremes(x)
         count, chance = np.zeros(len(least), int), np.ones(len(least))
-        for j in left:
+        for j in np.flatnonzero((low < least - hair) | (high > most + hair)):
             column = x[:, [j]].toarray()[:, 0] if sparse.issparse(x) else x[:, j]
-            count[j] = np.sum((column < least[j] - hair[j]) | (column > most[j] + hair[j]))
-            if self._seen > 1:
-                chance[j] = betabinom.sf(count[j] - 1, x.shape[0], 2, self._seen - 1)
-        outside = np.flatnonzero(far | (chance < UNLIKELY / len(least)))
+            beyond = np.maximum(least[j] - column.astype(np.float64), column - most[j])
+            beyond = np.sort(beyond[beyond > hair[j]])[::-1]
+            count[j] = len(beyond)
+            chance[j] = _chance(beyond, most[j] - least[j], x.shape[0], self._seen)
+        # whatever columns have to do with each other (Benjamini & Yekutieli 2001)
+        outside = np.flatnonzero(false_discovery_control(chance, method="by") < UNLIKELY)
         if not len(outside):
             return
         names = getattr(self, "feature_names_in_", np.arange(len(self.data_min_)))[columns]
         first = outside[0]
         which = ", ".join(repr(name) for name in names[outside[:5]].tolist())
         more = f" and {len(outside) - 5} more" if len(outside) > 5 else ""
-        warnings.warn(
+        warn(
             f"columns {which}{more} have values outside the range seen in fit, too far or too many "
             f"for samples of the same kind: {names[first]!s} was from {least[first]:.4g} to "
             f"{most[first]:.4g} and is now from {low[first]:.4g} to {high[first]:.4g}, outside in "
-            f"{count[first]} of {x.shape[0]} samples; what the network makes of them is a guess",
-            UserWarning,
-            stacklevel=4,
+            f"{count[first]} of {x.shape[0]} samples; what the network makes of them is a guess"
         )
 
     def _scaled(self, x: Table) -> Table:
@@ -382,6 +397,8 @@ class VariantEstimator(NetworkEstimator):
     ) -> tuple[Table, Weights]:
         """Samples and weights to train on; parameters are checked."""
         self._start(first)
+        if not first:
+            self._check_makings()
         x, w = self._weighed(X, sample_weight, reset=first)
         return _unit_interval(x, self.output, self.scale), w
 
@@ -465,8 +482,8 @@ def held_out(n: int, share: float, random: RandomState) -> tuple[np.ndarray, np.
 def hidden_layers(sizes: Any) -> tuple[int, ...]:
     """Sizes of hidden layers, from one number or a sequence of them."""
     try:
-        if isinstance(sizes, Mapping | AbstractSet):
-            raise TypeError("it has no order")
+        if isinstance(sizes, Mapping | AbstractSet | Iterator):
+            raise TypeError("it has no order, or only once")
         given: tuple[Any, ...] = (sizes,) if np.isscalar(sizes) else tuple(sizes)
         return tuple(whole("hidden_layer_sizes", size) for size in given)
     except (TypeError, ValueError):
@@ -511,6 +528,45 @@ def _plain(params: dict[str, Any] | None) -> dict[str, Any]:
                 "value: modules and functions would carry weights from one clone to the next"
             )
     return options
+
+
+def _chance(beyond: np.ndarray, width: float, new: int, seen: int) -> float:
+    """How likely samples of the same kind leave the range as often and as far, at most.
+
+    Of ``new`` samples, as many are outside the range of those that were seen as a beta-binomial
+    variable says, whatever their distribution. Outside c times the range are a share c^-TAIL of
+    these, where tails fall as that power or faster.
+
+    Parameters
+    ----------
+    beyond
+        How far values are outside, the farthest first.
+    width
+        That of the range.
+    """
+    # the largest, the two largest, the four largest, ..., each with a part of the chance
+    k = 2 ** np.arange(int(np.log2(len(beyond))) + 1)
+    parts = np.arange(1, len(k) + 1) * np.arange(2, len(k) + 2)
+    with np.errstate(divide="ignore", over="ignore"):
+        scarce = np.minimum((1 + beyond[k - 1] / width) ** TAIL, 1e12)
+    chances = betabinom.sf(k - 1, new, 2, max(seen - 1, 1) * scarce)
+    return float(min(1.0, (parts * chances).min()))
+
+
+def _scaler(x: Table, w: Weights) -> StandardScaler:
+    """The scaling of columns whose squares are numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler = StandardScaler().fit(x, sample_weight=w)
+    # which the checker takes for a number or nothing
+    variances: Any = scaler.var_
+    if not np.isfinite(variances).all():
+        low, high = _extremes(x)
+        raise ValueError(
+            f"got values from {low.min():.4g} to {high.max():.4g}, expected such as can be "
+            "squared, up to 1e150 or so: divide them by a number, or scale them and give "
+            "scale=False"
+        )
+    return scaler
 
 
 def _extremes(x: Table) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import warnings
 from typing import Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import nn
 
 from aebook import variants
 from aebook._internal.checks import array, is_number, number, whole
+from aebook._internal.warned import warn
 from aebook.core import Autoencoder, Objective
 from aebook.estimators.network import (
     KeepsTypes,
@@ -145,17 +145,21 @@ class ConcreteFeatureSelector(KeepsTypes, SelectorMixin, NetworkEstimator):
         passes = -(-len(self.history_) // 4)
         self._fit(imputation, pairs[0], w, epochs=passes, validation=pairs[1])
         if self.confidence_ < 0.9:
-            warnings.warn(
+            warn(
                 f"the selector ended with a confidence of {self.confidence_:.3f}, expected 0.9 or "
                 "more: allow more epochs, or raise lr",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return self
 
     def transform(self, X: Samples) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The selected features (N, k) of samples (N, m), in the order of the columns."""
-        return self._samples(X, reset=False, dtype="numeric")[:, self.support_]
+        """The selected features (N, k) of samples (N, m), in the order of the columns.
+
+        Warns as :meth:`AutoencoderTransformer.transform` does, of these features.
+        """
+        x = self._samples(X, reset=False, dtype="numeric")[:, self.support_]
+        self._warn_outside(x, self.support_)
+        return x
 
     def inverse_transform(self, X: Samples) -> np.ndarray:
         """Samples (N, m), in the unit of the data, of which only those features (N, k) are known.
@@ -164,7 +168,7 @@ class ConcreteFeatureSelector(KeepsTypes, SelectorMixin, NetworkEstimator):
         :meth:`AutoencoderTransformer.transform` does.
         """
         check_is_fitted(self, "support_")
-        given = matrix("features", X, accept_sparse=not self.scale)
+        given = matrix("features", X, accept_sparse=self.scaler_ is None)
         given = given.toarray() if sparse.issparse(given) else given
         chosen = np.flatnonzero(self.support_)
         array("features", given, f"(N, {len(chosen)})", advice="as transform returns them")

@@ -15,14 +15,14 @@ import math
 import numbers
 import typing
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from aebook._internal.checks import whole
+from aebook._internal.checks import number, whole
 from aebook._internal.contract import taken
 from aebook.core import Autoencoder
 from aebook.networks import Chain, Transposed
@@ -52,6 +52,15 @@ _CONTAINERS = (Autoencoder, Chain, nn.Sequential)
 
 # levels of containers within containers; Python's own limit would be reached at some hundreds
 _DEPTH = 100
+
+# arguments of PyTorch's layers that say how far or how large without a weight to show for it, and
+# the largest that is believed; those that number dimensions, of which a tensor has 64 at most; and
+# those that may be 0
+_SIDES = {"dilation", "downscale_factor", "kernel_size", "output_padding", "output_size", "padding"}
+_SIDES |= {"scale_factor", "size", "stride", "upscale_factor"}
+_LONGEST = 2**16
+_DIMENSIONS = {"dim", "end_dim", "start_dim"}
+_MAY_BE_0 = {"output_padding", "padding", "padding_idx", "proj_size"}
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
@@ -283,18 +292,35 @@ def _names(cls: type[nn.Module]) -> set[str]:
 def _checked(cls: type[nn.Module], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of the types that a constructor states, which PyTorch's do not ask for.
 
-    No number is NaN, and none that counts something is below zero.
+    No number is NaN, none that counts something is below zero, and none is beyond what a layer
+    can have.
     """
     stated = typing.get_type_hints((nn.RNNBase if issubclass(cls, nn.RNNBase) else cls).__init__)
     found = {}
     for name, value in arguments.items():
-        hint, parts = stated.get(name, Any), value if isinstance(value, tuple) else (value,)
+        hint = stated.get(name, Any)
         endless = hint is float and value in (math.inf, -math.inf)
         found[name] = value if endless else taken(name, value, hint)
-        if hint is not float and "dim" not in name:
-            for count in (part for part in parts if type(part) is int):
-                whole(name, count, least=0)
+        if hint is float:
+            continue
+        for part in _leaves(found[name]):
+            if name in _DIMENSIONS:
+                whole(name, part, least=-64, most=63)
+            elif name in _SIDES:
+                number(name, part, least=0 if name in _MAY_BE_0 else None, most=_LONGEST)
+            elif type(part) is int:
+                least = 0 if name in _MAY_BE_0 or cls not in _NAMES else 1
+                whole(name, part, least=least, most=2**31 - 1)
     return found
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The numbers in it."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
 
 
 def _arguments(module: Any, cls: type[nn.Module]) -> dict[str, Any]:
