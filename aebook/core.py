@@ -38,6 +38,7 @@ __all__ = [
     "layers",
     "settings",
     "trainable",
+    "unshared",
 ]
 
 
@@ -89,14 +90,14 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Codes :math:`z = b(E_φ(x))` of a batch of messages (B, ...)."""
         with self._recording(x):
-            code = self.bottleneck(self.encoder(x))
+            code = self.bottleneck(self.encoder(unshared(self.encoder, x)))
         tensors(**{"what the encoder gave": code})
         return code
 
     def decode(self, z: Tensor) -> Tensor:
         """Reconstructions :math:`D_θ(z)` of a batch of codes (B, ...)."""
         with self._recording(z):
-            reconstruction = self.decoder(z)
+            reconstruction = self.decoder(unshared(self.decoder, z))
         tensors(**{"what the decoder gave": reconstruction})
         return reconstruction
 
@@ -193,6 +194,11 @@ class Objective(nn.Module):
         penalties: Mapping[str, tuple[float, Penalty]] | None = None,
     ) -> None:
         super().__init__()
+        if _works_in_place(model.bottleneck):
+            raise ValueError(
+                "got a bottleneck that works in place, expected one that leaves what the encoder "
+                "gave as it is, since penalties look at it: leave out inplace=True"
+            )
         self.model = model
         self.corruption = corruption
         self.distance = distance
@@ -256,7 +262,7 @@ class Objective(nn.Module):
         """The reconstruction D(z), and its distance d from the target, (B,)."""
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
         told = (target,) if getattr(self.model.decoder, "autoregressive", False) else ()
-        reconstruction = self.model.decoder(code, *told)
+        reconstruction = self.model.decoder(unshared(self.model.decoder, code), *told)
         tensors(**{"what the decoder gave": reconstruction})
         distance = self.distance(reconstruction, target)
         check_term("distance", distance, ((len(target),),))
@@ -431,14 +437,43 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     """
     if not isinstance(encoder, nn.Module):
         raise ValueError(f"got {shown('encoder', encoder)}, expected a module")
+    x = unshared(encoder, x)
     if (own := getattr(encoder, "layers", None)) is not None:
         return own(x)
     hooks = encoder._forward_hooks or encoder._forward_pre_hooks
     if type(encoder) is nn.Sequential and len(encoder) and not hooks:
-        return tuple(accumulate(encoder, lambda h, f: f(h), initial=x))[1:]
+        return tuple(accumulate(encoder, lambda h, f: f(unshared(f, h)), initial=x))[1:]
     output = encoder(x)
     tensors(**{"what the encoder gave": output})
     return (output,)
+
+
+def unshared(network: nn.Module, x: Tensor) -> Tensor:
+    """What a network may be given: a copy of x if parts of it work in place, else x itself.
+
+    Parameters
+    ----------
+    network
+        A part that says ``inplace``, as PyTorch's do, writes over what it takes.
+    x
+        What the network sees, and others after it.
+
+    Examples
+    --------
+    >>> from aebook.core import unshared
+    >>> x = torch.tensor([-1.0, 2.0])
+    >>> network = torch.nn.ReLU(inplace=True)
+    >>> network(unshared(network, x)), x
+    (tensor([0., 2.]), tensor([-1.,  2.]))
+    """
+    return x.clone() if _works_in_place(network) else x
+
+
+def _works_in_place(network: nn.Module) -> bool:
+    # at each step, so by the shortest way
+    return vars(network).get("inplace", False) or any(
+        map(_works_in_place, filter(None, network._modules.values()))
+    )
 
 
 def _weight(name: str, value: Any) -> float:

@@ -20,7 +20,7 @@ from aebook._internal.checks import array, counted, number, tensors, whole
 from aebook._internal.contract import checked, taken
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers
+from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers, unshared
 from aebook.data import Data, Form, gathered, like
 from aebook.distances import bernoulli, squared_error
 from aebook.inference import evaluating
@@ -298,7 +298,8 @@ def active_units(model: Autoencoder, x: Data, threshold: float = 0.01) -> int:
     messages, _ = gathered(x, **Form.of(model)._asdict())
     counted("messages", len(messages), least=2)
     with torch.no_grad():
-        mean = model.bottleneck.posterior(model.encoder(messages)).mean
+        h = model.encoder(unshared(model.encoder, messages))
+        mean = model.bottleneck.posterior(h).mean
     return int((mean.var(0) > threshold).sum())
 
 
@@ -334,7 +335,8 @@ def posterior_of(
             "torch.bernoulli(x), or train with distances.Gaussian"
         )
     with evaluating(objective), torch.no_grad(), seeded(seed, x.device):
-        yield objective.model.bottleneck.posterior(objective.model.encoder(x))
+        encoder, bottleneck = objective.model.encoder, objective.model.bottleneck
+        yield bottleneck.posterior(encoder(unshared(encoder, x)))
 
 
 @checked
