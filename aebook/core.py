@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import number, shown, tensors
 from aebook._internal.contract import checked
+from aebook._internal.modes import unshared, works_in_place
 from aebook.distances import squared_error
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
     "layers",
     "settings",
     "trainable",
-    "unshared",
 ]
 
 
@@ -194,7 +194,7 @@ class Objective(nn.Module):
         penalties: Mapping[str, tuple[float, Penalty]] | None = None,
     ) -> None:
         super().__init__()
-        if _works_in_place(model.bottleneck):
+        if works_in_place(model.bottleneck):
             raise ValueError(
                 "got a bottleneck that works in place, expected one that leaves what the encoder "
                 "gave as it is, since penalties look at it: leave out inplace=True"
@@ -446,34 +446,6 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     output = encoder(x)
     tensors(**{"what the encoder gave": output})
     return (output,)
-
-
-def unshared(network: nn.Module, x: Tensor) -> Tensor:
-    """What a network may be given: a copy of x if parts of it work in place, else x itself.
-
-    Parameters
-    ----------
-    network
-        A part that says ``inplace``, as PyTorch's do, writes over what it takes.
-    x
-        What the network sees, and others after it.
-
-    Examples
-    --------
-    >>> from aebook.core import unshared
-    >>> x = torch.tensor([-1.0, 2.0])
-    >>> network = torch.nn.ReLU(inplace=True)
-    >>> network(unshared(network, x)), x
-    (tensor([0., 2.]), tensor([-1.,  2.]))
-    """
-    return x.clone() if _works_in_place(network) else x
-
-
-def _works_in_place(network: nn.Module) -> bool:
-    # at each step, so by the shortest way
-    return vars(network).get("inplace", False) or any(
-        map(_works_in_place, filter(None, network._modules.values()))
-    )
 
 
 def _weight(name: str, value: Any) -> float:

@@ -265,14 +265,14 @@ class Loaded:
             fresh = self.loader.collate_fn is collate_own
             x, *targets = (self.form.move(part, copy=not fresh) for part in (x, *targets))
             yield x, targets[0] if targets else None
-        if batch is None and not self._fresh:
-            raise ValueError(
-                "got data that can be gone through once alone: the loader gave nothing in the "
-                "second pass. Give an IterableDataset whose __iter__ starts anew, not one that "
-                "returns the same iterator again"
-            )
         if batch is None and (processes.members().size == 1 or self.shuffle):
-            raise ValueError("got no data: the loader ended before its first batch")
+            raise ValueError(
+                "got no data: the loader ended before its first batch"
+                if self._fresh
+                else "got data that can be gone through only once: the loader ended before the "
+                "first batch of its second pass; expected an IterableDataset whose __iter__ starts "
+                "anew and does not return the same iterator again"
+            )
         self._fresh = False
 
     def _own(self) -> Iterator[Any]:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from aebook._internal.checks import array, as_array, whole
 from aebook._internal.contract import checked
+from aebook._internal.modes import unshared
 from aebook.bottlenecks import Binary
-from aebook.core import Autoencoder, unshared
+from aebook.core import Autoencoder
 from aebook.data import Data
 from aebook.inference import in_pieces
 from aebook.metrics import threshold

@@ -22,7 +22,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from aebook._internal.checks import whole
 from aebook._internal.contract import checked
-from aebook.core import Autoencoder, Pass, unshared
+from aebook._internal.modes import unshared
+from aebook.core import Autoencoder, Pass
 from aebook.networks import Chain
 
 __all__ = ["by_autograd", "contractive", "jacobian", "squared_norm"]

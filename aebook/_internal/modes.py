@@ -1,4 +1,4 @@
-"""How it is trained: in which mode, with gradients, and what an error brings along."""
+"""How it is trained and used: in which mode, with gradients, on a copy; what an error has along."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ __all__ = [
     "in_evaluation",
     "recorded",
     "train",
+    "unshared",
     "versions",
+    "works_in_place",
 ]
 
 # how many put a module into evaluation mode, in whatever thread, and the mode before the first
@@ -56,6 +58,27 @@ def in_evaluation(network: nn.Module) -> Iterator[None]:
                     _modes[module] = count - 1, mode
                 else:
                     module.training = mode
+
+
+def unshared(network: nn.Module, x: Tensor) -> Tensor:
+    """What a network may be given: a copy of x if parts of it work in place, else x itself.
+
+    Parameters
+    ----------
+    network
+        A part that says ``inplace``, as PyTorch's do, writes over what it takes.
+    x
+        What the network sees, and others after it.
+    """
+    return x.clone() if works_in_place(network) else x
+
+
+def works_in_place(network: nn.Module) -> bool:
+    """Whether a part of a network says so."""
+    # at each step, so by the shortest way
+    return vars(network).get("inplace", False) or any(
+        map(works_in_place, filter(None, network._modules.values()))
+    )
 
 
 def versions(*batch: Tensor | None) -> list[int]:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import array, counted, number, tensors, whole
 from aebook._internal.contract import checked, taken
+from aebook._internal.modes import unshared
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
-from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers, unshared
+from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers
 from aebook.data import Data, Form, gathered, like
 from aebook.distances import bernoulli, squared_error
 from aebook.inference import evaluating

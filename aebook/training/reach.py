@@ -8,8 +8,9 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from aebook._internal.modes import unshared
 from aebook._internal.randomness import seeded
-from aebook.core import Autoencoder, unshared
+from aebook.core import Autoencoder
 from aebook.inference import evaluating
 
 __all__ = ["output_range", "warn_beyond_reach"]
