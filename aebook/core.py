@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import number, shown, tensors
 from aebook._internal.contract import checked
+from aebook._internal.modes import unshared, works_in_place
 from aebook.distances import squared_error
 
 __all__ = [
@@ -89,14 +90,14 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Codes :math:`z = b(E_φ(x))` of a batch of messages (B, ...)."""
         with self._recording(x):
-            code = self.bottleneck(self.encoder(x))
+            code = self.bottleneck(self.encoder(unshared(self.encoder, x)))
         tensors(**{"what the encoder gave": code})
         return code
 
     def decode(self, z: Tensor) -> Tensor:
         """Reconstructions :math:`D_θ(z)` of a batch of codes (B, ...)."""
         with self._recording(z):
-            reconstruction = self.decoder(z)
+            reconstruction = self.decoder(unshared(self.decoder, z))
         tensors(**{"what the decoder gave": reconstruction})
         return reconstruction
 
@@ -200,6 +201,11 @@ class Objective(nn.Module):
         penalties: Mapping[str, tuple[float, Penalty]] | None = None,
     ) -> None:
         super().__init__()
+        if works_in_place(model.bottleneck):
+            raise ValueError(
+                "got a bottleneck that works in place, expected one that leaves what the encoder "
+                "gave as it is, since penalties look at it: leave out inplace=True"
+            )
         self.model = model
         self.corruption = corruption
         self.distance = distance
@@ -263,7 +269,7 @@ class Objective(nn.Module):
         """The reconstruction D(z), and its distance d from the target, (B,)."""
         # a decoder that writes one symbol after another is told those before: D(z, x_<t)
         told = (target,) if getattr(self.model.decoder, "autoregressive", False) else ()
-        reconstruction = self.model.decoder(code, *told)
+        reconstruction = self.model.decoder(unshared(self.model.decoder, code), *told)
         tensors(**{"what the decoder gave": reconstruction})
         distance = self.distance(reconstruction, target)
         check_term("distance", distance, ((len(target),),))
@@ -438,6 +444,7 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     """
     if not isinstance(encoder, nn.Module):
         raise ValueError(f"got {shown('encoder', encoder)}, expected a module")
+    x = unshared(encoder, x)
     if (own := getattr(encoder, "layers", None)) is not None:
         return own(x)
     # a subclass with a forward of its own may do something else
@@ -447,11 +454,11 @@ def layers(encoder: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
         tensors(**{"what the encoder gave": output})
         return (output,)
     if not encoder._forward_hooks and not encoder._forward_pre_hooks:
-        return tuple(accumulate(encoder, lambda h, f: f(h), initial=x))[1:]
-    # what hooks do to the whole is done too
+        return tuple(accumulate(encoder, lambda h, f: f(unshared(f, h)), initial=x))[1:]
+    # what hooks do to the whole is done too; a copy, since the next layer may work in place
     outputs: list[Any] = []
     notes = [
-        part.register_forward_hook(lambda part, given, output: outputs.append(output))
+        part.register_forward_hook(lambda part, given, output: outputs.append(output.clone()))
         for part in set(encoder)
     ]
     try:

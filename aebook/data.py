@@ -266,9 +266,18 @@ class Loaded:
                 raise ValueError("got a batch without samples, expected at least one")
             if self._fresh:
                 self.extremes = _wider(self.extremes, (targets or [x])[0])
-            yield self.form.move(x), self.form.move(targets[0]) if targets else None
+            # what is put together here is new, what others bring may be memory of theirs
+            fresh = self.loader.collate_fn is collate_own
+            x, *targets = (self.form.move(part, copy=not fresh) for part in (x, *targets))
+            yield x, targets[0] if targets else None
         if batch is None and (processes.members().size == 1 or self.shuffle):
-            raise ValueError("got no data: the loader ended before its first batch")
+            raise ValueError(
+                "got no data: the loader ended before its first batch"
+                if self._fresh
+                else "got data that can be gone through only once: the loader ended before the "
+                "first batch of its second pass; expected an IterableDataset whose __iter__ starts "
+                "anew and does not return the same iterator again"
+            )
         self._fresh = False
 
     def _own(self) -> Iterator[tuple[Any, ...]]:
@@ -336,12 +345,13 @@ class Form(NamedTuple):
             self._check_finite(tensor, numbers)
         return tensor
 
-    def move(self, tensor: Tensor) -> Tensor:
+    def move(self, tensor: Tensor, copy: bool = False) -> Tensor:
         """The tensor on the device, and of the type if it is of floating point or truth values."""
         plain = tensor.is_floating_point() or tensor.dtype == torch.bool
         # from a GPU to the CPU it would be read before it has come
         there = self.device.type != "cpu"
-        return tensor.to(self.device, self.dtype if plain else None, non_blocking=there)
+        dtype = self.dtype if plain else tensor.dtype
+        return tensor.to(self.device, dtype, non_blocking=there, copy=copy)
 
     def _check_finite(self, tensor: Tensor, numbers: Tensor | None) -> None:
         if not (tensor.is_floating_point() and tensor.numel()):
@@ -768,16 +778,22 @@ def _alike(stream: Any) -> Iterator[tuple[Any, ...]]:
         yield parts
 
 
+def _together(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(torch.cat(pair) for pair in zip(a, b, strict=True))
+
+
 def _divided(stream: Any, rank: int, size: int) -> Iterator[tuple[Any, ...]]:
     """The part of each batch of a stream; a rest too small for all goes to the batch before."""
-    held = None
+    held = rest = None
     for batch in stream:
         parts = tuple(map(_whole, batch))
-        if held is not None and len(parts[0]) >= size:
-            yield tuple(part[rank::size] for part in held)
-        elif held is not None:
-            parts = tuple(torch.cat(pair) for pair in zip(held, parts, strict=True))
-        held = parts
+        rest = parts if rest is None else _together(rest, parts)
+        if len(rest[0]) >= size:
+            if held is not None:
+                yield tuple(part[rank::size] for part in held)
+            held, rest = rest, None
+    if rest is not None:
+        held = rest if held is None else _together(held, rest)
     if held is not None:
         if len(held[0]) < size:
             raise ValueError(f"got a stream of {len(held[0])} samples for {size} processes")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aebook._internal.checks import array, as_array, whole
 from aebook._internal.contract import checked
+from aebook._internal.modes import unshared
 from aebook.bottlenecks import Binary
 from aebook.core import Autoencoder
 from aebook.data import Data
@@ -88,7 +89,7 @@ class SemanticHasher:
         return h
 
     def _chunk(self, x: Tensor) -> Tensor:
-        h = self.model.encoder(x)
+        h = self.model.encoder(unshared(self.model.encoder, x))
         return h if isinstance(self.model.bottleneck, Binary) else self.model.bottleneck(h)
 
 

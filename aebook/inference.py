@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import whole
 from aebook._internal.contract import checked, explained, taken
+from aebook._internal.modes import check_unaltered, in_evaluation, versions
 from aebook.core import Autoencoder
 from aebook.data import Data, Form, batched, like
 
@@ -179,13 +180,8 @@ def in_pieces(
     reading: Any = {"shuffle": False, "ordered": True, "resident": False}
     with explained(), evaluating(network), torch.no_grad():
         pieces = batched(data, None, default=chunk, **reading, **form._asdict())
-        results = torch.cat(
-            [
-                # what is done does not wait on the device for what is to come
-                _each(function(*_arguments(piece, targets)), len(piece[0])).to(home)
-                for piece in pieces
-            ]
-        )
+        # what is done does not wait on the device for what is to come
+        results = torch.cat([_applied(function, piece, targets).to(home) for piece in pieces])
     if not all(part.isfinite().all() for part in results.split(chunk)):
         raise ValueError(
             "what the model makes of these data is NaN or infinite, though its weights and data "
@@ -198,6 +194,8 @@ def in_pieces(
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Put a network into evaluation mode, and each of its parts back into the mode it was in.
+
+    Several threads may do so with one network: the first notes the modes, the last puts them back.
 
     Parameters
     ----------
@@ -214,18 +212,16 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     >>> network.training
     True
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
+    with in_evaluation(network):
         yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
-def _arguments(piece: Any, targets: bool) -> tuple[Tensor, ...]:
+def _applied(function: Callable[..., Tensor], piece: Any, targets: bool) -> Tensor:
     x, target = piece
-    return (x, x if target is None else target) if targets else (x,)
+    before = versions(x, target)
+    result = function(*(x, x if target is None else target) if targets else (x,))
+    check_unaltered(before, x, target)
+    return _each(result, len(x))
 
 
 def _each(result: Any, count: int) -> Tensor:

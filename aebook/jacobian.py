@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from aebook._internal.checks import whole
 from aebook._internal.contract import checked
+from aebook._internal.modes import unshared
 from aebook.core import Autoencoder, Pass
 from aebook.networks import Chain
 
@@ -145,7 +146,7 @@ def jacobian(encoder: nn.Module, x: Tensor) -> Tensor:
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        units = encoder(x).flatten(1).unbind(1)
+        units = encoder(unshared(encoder, x)).flatten(1).unbind(1)
         rows = [torch.autograd.grad(unit.sum(), x, retain_graph=True)[0] for unit in units]
     return torch.stack([row.flatten(1) for row in rows], dim=1)
 
@@ -199,7 +200,7 @@ def _by_autograd(encoder: nn.Module, x: Tensor, probes: int | None) -> Tensor:
     recording = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x if recording and x.requires_grad else x.detach().requires_grad_()
-        code = encoder(x).flatten(1)
+        code = encoder(unshared(encoder, x)).flatten(1)
     if probes is None:
         units = torch.eye(code.shape[1], dtype=code.dtype, device=code.device)
         cotangents = [unit.expand_as(code) for unit in units]

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from aebook import processes
 from aebook._internal.checks import INTEGERS, shown, tensors, whole, whole_numbers
 from aebook._internal.contract import checked
+from aebook._internal.modes import unshared
 
 __all__ = ["Chain", "Standardised", "Transposed", "convolutional", "mlp", "tied_decoder"]
 
@@ -63,7 +64,7 @@ class Chain(nn.Sequential):
         outputs = [x]
         try:
             for layer in self:
-                outputs.append(layer(outputs[-1]))
+                outputs.append(layer(unshared(layer, outputs[-1])))
         except RuntimeError:
             # asking beforehand would cost as much as a small layer
             self._check_dtype(x)

@@ -1,18 +1,29 @@
+import argparse
+import array
+import collections
+import datetime
+import decimal
+import enum
 import functools
 import json
 import math
+import operator
 import os
+import random
 import subprocess
 import sys
+import threading
 import types
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 from torch.utils.data import (
     DataLoader,
@@ -25,7 +36,7 @@ from torch.utils.data import (
 
 import aebook
 from aebook.training.checkpoints import _SCHEMA, _apart, _together, read, write
-from aebook.training.fingerprint import fingerprint
+from aebook.training.fingerprint import difference, fingerprint
 from aebook.training.schedules import constant, cosine, one_cycle
 
 # the truths below are about bits, so they hold on one device
@@ -683,6 +694,322 @@ def test_another_run_is_refused_by_naming_what_differs(tmp_path, other):
     assert len(fit()) == 2
 
 
+# What somebody else's classes hold
+
+
+class Colour(enum.Enum):
+    RED, BLUE = 1, 2
+
+
+class Slotted:
+    __slots__ = ("k",)
+
+    def __init__(self, k):
+        self.k = k
+
+
+class Own:
+    """It says itself what it is."""
+
+    def __init__(self, k):
+        self.k, self.file = k, threading.Lock()
+
+    def __getstate__(self):
+        return {"k": self.k}
+
+
+class Listed(list):
+    def __init__(self, k):
+        super().__init__()
+        self.k = k
+
+
+class Held:
+    """It cannot be pickled."""
+
+    def __init__(self, k):
+        self.k = k
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError
+
+
+def one():
+    yield
+
+
+def other():
+    yield
+
+
+def closed_over(k):
+    return lambda x: x * k
+
+
+def teacher(k):
+    """A network that nobody froze and nobody trains."""
+    network = nn.BatchNorm1d(2)
+    network.weight.data.fill_(k)
+    return lambda x: network(x)
+
+
+def normaliser(k):
+    network = nn.BatchNorm1d(2)
+    network.running_mean.fill_(k)
+    return lambda x: network(x)
+
+
+def table(k, **columns):
+    return pd.DataFrame({"a": [1.0, k], "b": ["x", "y"], **columns})
+
+
+#: Of 1 and of 2 each is another thing, and of 1 twice the same.
+VALUES = {
+    "path": lambda k: Path(f"data/{k}"),
+    "namespace": lambda k: argparse.Namespace(k=k),
+    "simple namespace": lambda k: types.SimpleNamespace(k=k),
+    "method caller": lambda k: operator.methodcaller("mul", k),
+    "item getter": lambda k: operator.itemgetter(k),
+    "decimal": lambda k: decimal.Decimal(k),
+    "array of Python": lambda k: array.array("f", [k]),
+    "deque": lambda k: collections.deque([k], 3),
+    "its length": lambda k: collections.deque([0], k),
+    "counter": lambda k: collections.Counter({"a": k}),
+    "chain of dicts": lambda k: collections.ChainMap({"a": k}),
+    "bytearray": lambda k: bytearray([k]),
+    "memory": lambda k: memoryview(bytes([k])),
+    "date": lambda k: datetime.date(2020, 1, k),
+    "duration": lambda k: datetime.timedelta(k),
+    "enumeration": lambda k: Colour(k),
+    "iterator": lambda k: iter([0, k]),
+    "bound method of a built-in": lambda k: [k].index,
+    "table": table,
+    "table of text": lambda k: pd.DataFrame({"a": ["x", f"{k}"]}),
+    "table's index": lambda k: pd.DataFrame({"a": [1.0, 2.0]}, index=[0, k]),
+    "table of dates": lambda k: table(0, c=pd.to_datetime(["2020-01-01", f"2020-01-0{k}"])),
+    "table of classes": lambda k: table(0, c=pd.Categorical(["p", f"q{k}"])),
+    "its columns' names": lambda k: table(0).rename(columns={"a": k}),
+    "column": lambda k: pd.Series([1.0, k]),
+    "index": lambda k: pd.Index([0, k]),
+    "array of objects": lambda k: np.array([0, k], dtype=object),
+    "array of text": lambda k: np.array(["a", f"{k}"]),
+    "array of dates": lambda k: np.array([f"2020-01-0{k}"], dtype="datetime64[D]"),
+    "mask of an array": lambda k: np.ma.array([0, 0], mask=[k == 1, k == 2]),
+    "sparse tensor": lambda k: (k * torch.eye(3)).to_sparse(),
+    "tensor with a gradient": lambda k: torch.full((2,), float(k)).requires_grad_(),
+    "bfloat16": lambda k: torch.full((2,), k, dtype=torch.bfloat16),
+    "generator of PyTorch": lambda k: torch.Generator().manual_seed(k),
+    "generator of NumPy": lambda k: np.random.default_rng(k),
+    "old generator of NumPy": lambda k: np.random.RandomState(k),
+    "generator of Python": lambda k: random.Random(k),
+    "image": lambda k: Image.new("L", (2, 2), k),
+    "number as a key": lambda k: {1: k, "1": 0},
+    "type of a key": lambda k: {k if k == 1 else "1": 0},
+    "object as a key": lambda k: {Path(f"{k}"): 0},
+    "key that is empty": lambda k: {"": [k]},
+    "function that keeps results": lambda k: functools.lru_cache(closed_over(k)),
+    "decorated function": lambda k: torch.no_grad()(closed_over(k)),
+    "vectorised function": lambda k: np.vectorize(closed_over(k)),
+    "distribution": lambda k: torch.distributions.Normal(0.0, float(k)),
+    "type of numbers": lambda k: np.dtype(f"f{4 * k}"),
+    "slots": Slotted,
+    "its own state": Own,
+    "list with attributes": Listed,
+    "what cannot be pickled": Held,
+    "what only shows itself": lambda k: (one, other)[k - 1](),
+    "network that is not trained here": teacher,
+    "statistics of one": normaliser,
+    "many": lambda k: collections.deque([*range(999), k]),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_what_classes_of_others_hold_is_known(kind):
+    make, first = VALUES[kind], fingerprint(value=VALUES[kind](1))
+    assert not difference(first, fingerprint(value=make(1)))
+    assert difference(first, fingerprint(value=make(2)))
+    # also where it stands in something else
+    inside = fingerprint(value=[Falling(make(1))])
+    assert difference(inside, fingerprint(value=[Falling(make(2))]))
+    assert all(
+        value is None or isinstance(value, bool | int | float | str) for value in first.values()
+    )
+
+
+def test_a_table_is_the_same_however_it_is_kept():
+    """Columns that were put in one by one lie elsewhere, and an index notes what it was asked."""
+    whole = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    parts = pd.DataFrame({"a": [1.0, 2.0]})
+    parts["b"] = [3.0, 4.0]
+    before = fingerprint(table=parts)
+    assert not difference(fingerprint(table=whole), before)
+    _ = parts.index.is_unique, parts.iloc[0], parts.loc[1], parts.to_numpy()
+    assert fingerprint(table=parts) == before
+
+
+# Data and parts that change as they are used
+
+
+class Cached(Dataset):
+    def __init__(self, factor=1.0):
+        self.factor, self.cache = factor, {}
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, k):
+        if k not in self.cache:
+            self.cache[k] = self.factor * X[k]
+        return self.cache[k]
+
+
+class Late(Cached):
+    """The usual pattern of h5py: opened where it is first read."""
+
+    file = None
+
+    def __init__(self, factor=1.0):
+        self.factor, self.file, self.reads = factor, None, 0
+
+    def __getitem__(self, k):
+        if self.file is None:
+            self.file = [self.factor * X, threading.Lock()]
+        self.reads += 1
+        return self.file[0][k]
+
+
+class Filled(Cached):
+    """A cache that is there from the beginning, and empty."""
+
+    def __init__(self, factor=1.0):
+        self.factor, self.values = factor, np.full((N, 6), np.nan, np.float32)
+
+    def __getitem__(self, k):
+        if np.isnan(self.values[k, 0]):
+            self.values[k] = self.factor * X[k].numpy()
+        return self.values[k]
+
+
+class Stating(Cached):
+    """It changes in the middle of a run, and says that this is nothing."""
+
+    def __init__(self, factor=1.0):
+        self.factor, self.reads = factor, 0
+
+    def __getitem__(self, k):
+        self.reads += 1
+        self.late = self.reads // (3 * N)
+        return self.factor * X[k]
+
+    def __getstate__(self):
+        return {"factor": self.factor}
+
+
+class Counting:
+    """A corruption, and a schedule."""
+
+    def __init__(self, factor=1.0):
+        self.factor, self.calls = factor, 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return x * self.factor
+
+
+MOVING = {
+    "cache": lambda k: {"data": Cached(k)},
+    "file": lambda k: {"data": Late(k)},
+    "array": lambda k: {"data": Filled(k)},
+    "state": lambda k: {"data": Stating(k)},
+    "loader": lambda k: {"data": DataLoader(Late(k), 16)},
+    "validation": lambda k: {"validation": Late(k)},
+    "corruption": lambda k: {"objective": build(corruption=Counting(k))},
+    "schedule": lambda k: {"schedule": Counting(k)},
+}
+
+
+@pytest.mark.parametrize("kind", MOVING)
+@pytest.mark.parametrize("session", ["the same", "another"])
+def test_a_run_goes_on_with_what_changes_as_it_is_used(tmp_path, kind, session):
+    def run(epochs, path, **given):
+        objective = given.pop("objective", None) or build()
+        data = given.pop("data", X)
+        options = {"epochs": epochs, "schedule": constant} | given
+        if kind == "schedule":
+            options["epochs"] = 4
+        history = aebook.fit(objective, data, checkpoint=path, device="cpu", **options)
+        return losses(history), objective.state_dict()
+
+    expected = run(4, tmp_path / "whole", **MOVING[kind](1.0))
+    given = MOVING[kind](1.0)
+    run(2, tmp_path / "run", **given)
+    if session == "another" or kind == "corruption":
+        given = MOVING[kind](1.0)
+    found = run(4, tmp_path / "run", **given)
+    if kind != "corruption":
+        assert equal(found, expected)
+    # and what does not change is known as before
+    with pytest.raises(ValueError, match=r"belongs to another run \(.*factor 1\.0 ≠ 0\.5"):
+        run(4, tmp_path / "run", **MOVING[kind](0.5))
+
+
+# Generators of one's own
+
+GENERATORS = {
+    "PyTorch": lambda: torch.Generator().manual_seed(3),
+    "NumPy": lambda: np.random.default_rng(3),
+    "Mersenne": lambda: np.random.Generator(np.random.MT19937(3)),
+    "Philox": lambda: np.random.Generator(np.random.Philox(3)),
+    "old NumPy": lambda: np.random.RandomState(3),
+    "Python": lambda: random.Random(3),
+}
+
+
+def uniform(generator):
+    if isinstance(generator, torch.Generator):
+        return torch.rand((), generator=generator).item()
+    return generator.random()
+
+
+class Noisy(Dataset):
+    def __init__(self, generator):
+        self.generator = generator
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, k):
+        return X[k] * uniform(self.generator)
+
+
+DRAWING = {
+    "corruption": lambda g: (build(corruption=lambda x: x * uniform(g)), X),
+    "data set": lambda g: (build(), Noisy(g)),
+    "loader": lambda g: (build(), DataLoader(TensorDataset(X), 16, shuffle=True, generator=g)),
+    "sampler": lambda g: (
+        build(),
+        DataLoader(X, 16, sampler=SubsetRandomSampler(range(40), generator=g)),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [(part, kind) for part in ("corruption", "data set") for kind in GENERATORS]
+    + [("loader", "PyTorch"), ("sampler", "PyTorch")],
+)
+def test_generators_of_ones_own_go_on_too(tmp_path, part, kind):
+    def run(epochs, path):
+        objective, data = DRAWING[part](GENERATORS[kind]())
+        options = {"schedule": constant, "validation": X, "device": "cpu"}
+        history = aebook.fit(objective, data, epochs=epochs, checkpoint=path, **options)
+        return losses(history), objective.state_dict()
+
+    expected = run(4, tmp_path / "whole")
+    run(2, tmp_path / "run")
+    assert equal(run(4, tmp_path / "run"), expected)
+
+
 STRENGTH = 1.0
 LAYERS = types.ModuleType("layers")
 LAYERS.settings = types.ModuleType("settings")
@@ -825,6 +1152,7 @@ def things():
         "module": through_module,
         "array": np.arange(9),
         "built-in": [max, np.cos, torch.tanh, torch.Generator()],
+        **{name: make(1) for name, make in VALUES.items()},
     }
 
 
@@ -864,6 +1192,35 @@ def test_one_path_has_one_run(x, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="hard links and locks of POSIX")
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_file_with_two_names_has_one_run(x, tmp_path, link):
+    options = {"schedule": constant, "epochs": 3}
+    aebook.fit(make(), x, checkpoint=tmp_path / "run", **options | {"epochs": 1})
+    link(tmp_path / "run", tmp_path / "other")
+
+    def again(objective, history):
+        for name in ("run", "other"):
+            with pytest.raises(ValueError, match=r"belongs to a run that is still going on"):
+                aebook.fit(make(), x, checkpoint=tmp_path / name, **options)
+
+    aebook.fit(make(), x, checkpoint=tmp_path / "run", callback=again, **options)
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "other"}
+    # and when it has ended each is free
+    for name in ("run", "other"):
+        assert len(aebook.fit(make(), x, checkpoint=tmp_path / name, **options)) == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="files that are none, on Linux")
+def test_a_folder_that_holds_no_files_is_refused(x):
+    for call in (
+        lambda path: aebook.save(make().model, path),
+        lambda path: aebook.fit(make(), x, epochs=1, checkpoint=path),
+    ):
+        with pytest.raises(ValueError, match=r"got path='?/proc/self/m.*expected"):
+            call("/proc/self/mem")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a killed process on POSIX")
 def test_another_process_is_refused_and_one_that_was_killed_holds_nobody_up(x, tmp_path):
     path = tmp_path / "run.pt"
@@ -883,3 +1240,97 @@ with locked({str(path)!r}):
         other.kill()
     aebook.fit(make(), x, epochs=1, checkpoint=path)
     assert [p.name for p in tmp_path.iterdir()] == ["run.pt"]
+
+
+# The callback, where there is a checkpoint
+
+
+def test_a_run_that_its_callback_stopped_stays_stopped_until_one_says_otherwise(x, tmp_path):
+    asked = []
+
+    def until(most):
+        def stop(objective, history):
+            asked.append(len(history))
+            return len(history) >= most
+
+        return stop
+
+    def run(callback, **options):
+        objective, asked[:] = make(), []
+        options = {"epochs": 6, "schedule": constant, "checkpoint": tmp_path / "run"} | options
+        history = aebook.fit(objective, x, callback=callback, **options)
+        return losses(history), objective.state_dict()
+
+    first = run(until(3))
+    assert asked == [1, 2, 3]
+    content = (tmp_path / "run").read_bytes()
+    for _ in range(2):
+        assert equal(run(until(3)), first)
+        assert asked == [3]
+    assert (tmp_path / "run").read_bytes() == content
+    assert len(run(until(5))[0]["learning_rate"]) == 5
+    assert asked == [3, 4, 5]
+    # and with none it goes on, as one that was never stopped
+    assert equal(run(None), run(None, checkpoint=None))
+
+
+def set_weight(objective):
+    objective.set_weight("code", 7.0)
+
+
+def freeze(objective):
+    objective.model.decoder.requires_grad_(False)
+
+
+def drop(objective):
+    objective.model.encoder[2].p = 0.9
+
+
+def zero(objective):
+    for p in objective.parameters():
+        p.data.zero_()
+
+
+def forget(objective):
+    objective.distance.log_sigma.fill_(7.0)
+
+
+CHANGES = {
+    set_weight: "weight_code",
+    freeze: "requires_grad of model.decoder.weight",
+    drop: "model.encoder.2.p",
+    zero: "model.encoder.0.weight",
+    forget: "distance.log_sigma",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_callback_changes_nothing_that_a_checkpoint_would_miss(x, tmp_path, change, before):
+    options = {"schedule": constant, "checkpoint": tmp_path / "run"}
+    aebook.fit(make(), x, epochs=before, callback=lambda o, h: None, **options)
+    with pytest.raises(
+        ValueError, match=f"changed {CHANGES[change]}.*anneal.*leave out the ch"
+    ) as e:
+        aebook.fit(make(), x, epochs=4, callback=lambda o, h: change(o), **options)
+    assert len(e.value.history) == before + 1
+    # the epochs until then are kept, and the run goes on as if nothing had been
+    resumed, whole = make(), make()
+    aebook.fit(resumed, x, epochs=4, **options)
+    aebook.fit(whole, x, epochs=4, schedule=constant)
+    assert equal(resumed.state_dict(), whole.state_dict())
+    # without a checkpoint it is the caller's affair
+    aebook.fit(make(), x, epochs=2, schedule=constant, callback=lambda o, h: change(o))
+
+
+def test_a_callback_may_look_as_it_likes(x, tmp_path):
+    def look(objective, history):
+        objective.train()
+        objective(x)
+        objective.eval()
+        objective.unknown = float("nan")
+
+    objective = build()
+    objective.unknown = float("nan")
+    objective.register_buffer("holes", torch.tensor([float("nan"), 1.0]))
+    aebook.fit(objective, x, epochs=2, callback=look, checkpoint=tmp_path / "run")

@@ -1,15 +1,18 @@
 import copy
+import inspect
 import math
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 import aebook
 from aebook import Autoencoder, Objective
+from aebook.core import layers
 from aebook.distances import Gaussian
-from aebook.networks import mlp
+from aebook.networks import Chain, mlp
 from aebook.penalties import weight_decay
 
 F64 = torch.float64
@@ -338,3 +341,160 @@ def test_a_term_that_has_no_mean_is_refused(distance):
     objective = aebook.Objective(aebook.Autoencoder(nn.Identity(), nn.Identity()), None, distance)
     with pytest.raises(ValueError, match=r"'distance' is of torch\.\w+, expected floating point"):
         objective(torch.rand(4, 3))
+
+
+# What works in place
+
+IN_PLACE = [
+    kind
+    for _, kind in inspect.getmembers(nn, inspect.isclass)
+    if "inplace" in inspect.signature(kind.__init__).parameters and "Dropout" not in kind.__name__
+]
+ARGUMENTS = {nn.Threshold: (0.1, 0.0)}
+MESSAGES = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+
+
+class Block(nn.Module):
+    """Its layers are found by nobody who only looks at an nn.Sequential."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.first, self.rest = layers[0], nn.ModuleList(layers[1:])
+
+    def forward(self, x):
+        x = self.first(x)
+        for layer in self.rest:
+            x = layer(x)
+        return x
+
+
+#: Where it stands: the encoder and the decoder.
+PLACES = {
+    "first": lambda f: (nn.Sequential(f, nn.Linear(6, 2)), nn.Linear(2, 6)),
+    "after a view": lambda f: (nn.Sequential(nn.Flatten(), f, nn.Linear(6, 2)), nn.Linear(2, 6)),
+    "within": lambda f: (nn.Sequential(Block(f), nn.Linear(6, 2)), nn.Linear(2, 6)),
+    "in a block": lambda f: (Block(nn.Identity(), f, nn.Linear(6, 2)), nn.Linear(2, 6)),
+    "in a chain": lambda f: (Chain((6,), f, nn.Linear(6, 2)), nn.Linear(2, 6)),
+    "in the middle": lambda f: (nn.Sequential(nn.Linear(6, 2), f), nn.Linear(2, 6)),
+    "in its middle": lambda f: (Chain((6,), nn.Linear(6, 2), f), nn.Linear(2, 6)),
+    "in the decoder": lambda f: (nn.Linear(6, 2), nn.Sequential(f, nn.Linear(2, 6))),
+}
+
+
+class Batches(Dataset):
+    """Batches that are views of one tensor."""
+
+    def __init__(self, x):
+        self.parts = x.split(5)
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, k):
+        return self.parts[k]
+
+
+FORMS = {
+    "tensor": lambda x: x,
+    "array": lambda x: x.numpy(),
+    "pair": lambda x: (x, x),
+    "loader": lambda x: DataLoader(Batches(x), batch_size=None),
+    "loader of pairs": lambda x: DataLoader(
+        Batches(x), batch_size=1, collate_fn=lambda parts: (parts[0], parts[0])
+    ),
+}
+
+
+def first_layer(seen):
+    return seen.activations[0].square().sum(1) + seen.code.sum(1) + seen.corrupted.sum(1)
+
+
+def assembled(place, kind, inplace):
+    torch.manual_seed(0)
+    layer = kind(*ARGUMENTS.get(kind, ()), inplace=inplace)
+    model = Autoencoder(*PLACES[place](layer))
+    return Objective(model, penalties={"first": (0.1, first_layer)})
+
+
+def all_results(objective, data, x):
+    model = objective.model
+    results = [*objective(x).terms.values(), layers(model.encoder, x)[0]]
+    results += [aebook.encode(model, data), aebook.reconstruct(model, data)]
+    results += [aebook.decode(model, x[:, :2]), aebook.evaluate(objective, data)["loss"]]
+    results += [aebook.applications.anomaly.reconstruction_error(objective, data)]
+    results += [aebook.jacobian.jacobian(model.encoder, x)]
+    results += [aebook.jacobian.by_autograd(model.encoder, x)]
+    # beyond what a decoder may reach, which is looked at
+    results += aebook.fit(objective, data, epochs=2, device="cpu").loss
+    results += [*objective.state_dict().values()]
+    return [torch.as_tensor(result).detach() for result in results]
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [*((place, kind) for place in PLACES for kind in (nn.ReLU, nn.Dropout))]
+    + [("first", kind) for kind in IN_PLACE],
+)
+def test_what_works_in_place_computes_what_it_does_out_of_place(place, kind):
+    x, expected = MESSAGES.clone(), assembled(place, kind, False)
+    found = all_results(assembled(place, kind, True).eval(), x, x)
+    # some have their slope from what they gave, which rounds otherwise
+    for a, b in zip(found, all_results(expected.eval(), x, x), strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.equal(x, MESSAGES)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("place", ["first", "in a block", "in the decoder"])
+def test_data_in_any_form_stay_as_they_are(form, place):
+    x = MESSAGES.clone()
+    results = all_results(assembled(place, nn.ReLU, True).eval(), FORMS[form](x), x)
+    assert torch.equal(x, MESSAGES)
+    expected = all_results(assembled(place, nn.ReLU, False).eval(), FORMS[form](x), x)
+    assert all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))
+
+
+class Rectified(nn.Linear):
+    """It says nowhere that it works in place."""
+
+    def forward(self, x):
+        return super().forward(x.relu_())
+
+
+def clearing(reconstruction, target):
+    return (reconstruction - target.mul_(0.5)).square().sum(1)
+
+
+def writing(seen):
+    return seen.x.add_(1.0).sum(1)
+
+
+HIDDEN = {
+    "encoder": lambda: Objective(Autoencoder(Rectified(6, 2), nn.Linear(2, 6))),
+    "distance": lambda: Objective(Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6)), None, clearing),
+    "penalty": lambda: Objective(
+        Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6)), penalties={"p": (1.0, writing)}
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("part", HIDDEN)
+def test_what_writes_into_a_batch_unasked_is_refused_and_data_stay(form, part):
+    x, objective = MESSAGES.clone(), HIDDEN[part]()
+    for call in (
+        lambda data: aebook.fit(objective, data, epochs=1, device="cpu"),
+        lambda data: aebook.evaluate(objective, data),
+        lambda data: aebook.lbfgs(objective, data, device="cpu"),
+        lambda data: aebook.applications.anomaly.reconstruction_error(objective, data),
+    )[: 4 if part == "encoder" else 3]:
+        with pytest.raises(ValueError, match=r"changes its input in place.*x = x\.clone"):
+            call(FORMS[form](x))
+        assert torch.equal(x, MESSAGES)
+
+
+def test_a_bottleneck_that_works_in_place_is_refused():
+    model = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6), nn.ReLU(inplace=True))
+    assert aebook.encode(model, MESSAGES).min() >= 0
+    with pytest.raises(ValueError, match=r"bottleneck that works in place.*inplace=True"):
+        Objective(model)

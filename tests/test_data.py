@@ -192,3 +192,24 @@ def test_training_on_a_sparse_matrix_is_training_on_the_dense_one():
         aebook.fit(objective, data, epochs=3, batch_size=8, device="cpu", progress=False)
         found.append(list(objective.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+class Once(IterableDataset):
+    def __init__(self, values):
+        self.values = iter(values)
+
+    def __iter__(self):
+        return self.values
+
+
+@pytest.mark.parametrize("make", [Once, lambda x: DataLoader(Once(x), batch_size=7)])
+def test_a_stream_that_can_be_read_once_is_told_from_an_empty_one(make):
+    x = torch.rand(20, 6)
+    objective = aebook.variants.plain((6, 3))
+    for kind in ({"data": make(x)}, {"data": x, "validation": make(x)}):
+        with pytest.raises(ValueError, match=r"only once: .* second pass; .*starts anew") as error:
+            aebook.fit(objective, epochs=2, device="cpu", **kind)
+        assert len(error.value.history) == 1
+        with pytest.raises(ValueError, match="got no data: the loader ended before its first"):
+            aebook.fit(objective, epochs=2, device="cpu", **kind | {"data": make([])})
+    assert len(aebook.fit(objective, make(x), epochs=1, device="cpu")) == 1

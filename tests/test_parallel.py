@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import aebook
 from aebook import processes
@@ -167,6 +167,30 @@ def test_whole_batches_in_turn_where_nothing_is_trained(form, n, batch, size):
     ]
     assert [parts[k % size][k // size] for k in range(len(whole))] == whole
     assert sum(map(len, parts)) == len(whole)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(2, 4))
+def test_batches_of_a_stream_that_are_too_small_join_until_all_have_a_part(sizes, size):
+    """And no further: what came to be large enough stays a batch."""
+    sizes = sizes if sum(sizes) >= size else [*sizes, size]
+    x = torch.arange(float(sum(sizes)))[:, None]
+    loader = DataLoader(Flow(list(x.split(sizes))), batch_size=None)
+    kind = {"dtype": torch.float32, "device": torch.device("cpu"), "default": 4}
+    parts = []
+    for rank in range(size):
+        made = batched(Flow(x), 1, shuffle=True, **kind)
+        made.loader = loader
+        parts.append(list(Part(made, Group(rank, size))))
+    steps = [sum(len(x) for x, _ in step) for step in zip(*parts, strict=True)]
+    # by hand: gather until there is one for each, and add a rest to the last
+    expected, rest = [], 0
+    for count in sizes:
+        rest += count
+        if rest >= size:
+            expected.append(rest)
+            rest = 0
+    expected[-1] += rest
+    assert steps == expected
 
 
 @pytest.mark.parametrize("form", FORMS)

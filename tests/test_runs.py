@@ -1,5 +1,6 @@
 """Tests of what a run leaves alone, what it gives back when it ends early, and of its callback."""
 
+import itertools
 import math
 import os
 import threading
@@ -8,13 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import aebook
 from aebook import Autoencoder, Objective, variants
-from aebook._internal.randomness import seeded
+from aebook._internal.randomness import kept, seeded
 from aebook.core import settings
 from aebook.distances import Gaussian
+from aebook.inference import evaluating
 from aebook.training.schedules import constant
 
 # the truths below are about bits, so they hold on one device
@@ -140,6 +144,44 @@ def test_evaluation_wakes_nothing():
     assert equal(state(objective), kept)
 
 
+def test_threads_may_use_one_model_in_training_mode():
+    model = Autoencoder(deep(0.5), nn.Linear(3, 6)).train()
+    model.encoder[1].eval()
+    before, found, expected = flags(model), state(model), aebook.encode(model, X)
+    together = threading.Barrier(8, timeout=60)
+
+    def use(chunk):
+        together.wait()
+        for call in (aebook.encode, aebook.reconstruct) * 10:
+            code = call(model, X, chunk=chunk)
+            if call is aebook.encode:
+                assert torch.allclose(code, expected)
+            aebook.evaluate(Objective(model), X[:8])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, range(20, 28)))
+    assert flags(model) == before
+    assert equal(state(model), found)
+
+
+def test_the_last_who_leaves_puts_the_modes_back():
+    model = Autoencoder(deep(), nn.Linear(3, 6)).train()
+    model.encoder[1].eval()
+    before = flags(model)
+    # each order in which three come and go, with one who has a part of it alone
+    for order in itertools.permutations((model, model, model.encoder)):
+        users = [evaluating(part) for part in order]
+        for user in users:
+            user.__enter__()
+        for number in range(3):
+            assert not any(flags(model.encoder))
+            users[number].__exit__(None, None, None)
+        assert flags(model) == before
+    with pytest.raises(KeyError), evaluating(model):
+        raise KeyError
+    assert flags(model) == before
+
+
 # Batches of one
 
 
@@ -157,6 +199,46 @@ def test_a_last_batch_of_one_joins_the_one_before_where_batches_are_normalised(d
     size = {} if isinstance(data, torch.utils.data.DataLoader) else {"batch_size": 16}
     aebook.fit(objective, data, epochs=2, **size)
     assert sizes == 2 * [16, 17]
+
+
+class Sizes(torch.utils.data.IterableDataset):
+    """Batches of these sizes."""
+
+    def __init__(self, sizes):
+        self.sizes = sizes
+
+    def __iter__(self):
+        return iter(torch.rand(sum(self.sizes), 6).split(self.sizes))
+
+
+@given(st.lists(st.integers(2, 4), min_size=1), st.booleans())
+def test_no_batch_but_a_last_one_of_one_joins_another(sizes, single):
+    objective, seen = Objective(Autoencoder(deep(), nn.Linear(3, 6))), []
+    objective.model.encoder.register_forward_pre_hook(lambda _, x: seen.append(len(x[0])))
+    stream = Sizes([*sizes, *[1] * single])
+    aebook.fit(objective, torch.utils.data.DataLoader(stream, batch_size=None), epochs=1)
+    assert seen == [*sizes[:-1], sizes[-1] + single]
+
+
+@pytest.mark.parametrize("sizes", [[1], [1, 1], [1, 1, 1, 1], [3, 1, 3], [3, 1, 1], [1, 3]])
+def test_other_batches_of_one_have_no_variance(sizes):
+    objective = Objective(Autoencoder(deep(), nn.Linear(3, 6)))
+    loader = torch.utils.data.DataLoader(Sizes(sizes), batch_size=None)
+    with pytest.raises(ValueError, match=r"two samples or more in a batch"):
+        aebook.fit(objective, loader, epochs=1)
+    if set(sizes) == {1}:
+        with pytest.raises(ValueError, match=r"two samples or more in a batch"):
+            aebook.fit(objective, X[: len(sizes)], epochs=1, batch_size=1)
+
+
+def test_images_have_a_variance_each():
+    encoder = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 3))
+    decoder = nn.Sequential(nn.Linear(3, 36), nn.Unflatten(1, (1, 6, 6)))
+    seen = []
+    encoder.register_forward_pre_hook(lambda _, x: seen.append(len(x[0])))
+    images = torch.rand(5, 1, 6, 6)
+    aebook.fit(Objective(Autoencoder(encoder, decoder)), images, epochs=1, batch_size=1)
+    assert seen == [1] * 5
 
 
 def test_without_normalisation_a_batch_of_one_is_a_batch():
@@ -334,13 +416,23 @@ def test_the_callback_sees_each_epoch_in_evaluation_mode_and_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("answer", "epochs"), [(True, 2), (np.True_, 2), (False, 4), (None, 4), (1.5, 4), ([3], 4)]
+    ("answer", "epochs"), [(True, 2), (np.True_, 2), (False, 4), (np.False_, 4), (None, 4)]
 )
 def test_a_callback_that_returns_true_stops_the_run(answer, epochs):
     history = aebook.fit(
         penalised(), X, epochs=4, callback=lambda o, h: answer if len(h) == 2 else None
     )
     assert len(history) == epochs
+
+
+@pytest.mark.parametrize("checkpoint", [None, "run"])
+@pytest.mark.parametrize(
+    "answer", [1, 0, 1.5, "stop", [3], torch.tensor(True), np.array(True), np.array([]), math.nan]
+)
+def test_what_a_callback_returns_is_a_truth_value_or_nothing(tmp_path, answer, checkpoint):
+    path = checkpoint and tmp_path / checkpoint
+    with pytest.raises(ValueError, match=r"got what the callback returned=.*expected True or F"):
+        aebook.fit(penalised(), X, epochs=4, callback=lambda o, h: answer, checkpoint=path)
 
 
 def test_a_run_that_a_callback_stopped_goes_on_from_its_checkpoint(tmp_path):
@@ -392,6 +484,92 @@ def test_threads_that_draw_take_turns():
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(draw, range(8))) == expected
     assert [seed for _, seed in order[::2]] == [seed for _, seed in order[1::2]]
+
+
+def in_a_thread(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result(timeout=60)
+
+
+def estimate():
+    return aebook.estimators.AutoencoderTransformer(1, epochs=1, random_state=0).fit(X)
+
+
+WORK = {
+    "evaluate": lambda: aebook.evaluate(noisy(1), X),
+    "fit": lambda: aebook.fit(noisy(1), X, epochs=2),
+    "an estimator": lambda: estimate().transform(X),
+    "a fit whose callback has a thread": lambda: aebook.fit(
+        noisy(1), X, epochs=2, callback=lambda o, h: in_a_thread(WORK["evaluate"]) and None
+    ),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("outer", ["a run", "a run within a run"])
+def test_a_callback_may_wait_for_a_thread_that_draws(work, outer):
+    def look(objective, history):
+        torch.rand(3)
+        in_a_thread(WORK[work])
+        torch.manual_seed(5)
+
+    def run(objective, callback):
+        aebook.fit(objective, X, epochs=2, batch_size=16, callback=callback)
+        return state(objective)
+
+    def within(objective, history):
+        if len(history) == 1:
+            assert equal(run(inner, look), expected)
+
+    expected = run(noisy(0), None)
+    objective, inner = noisy(0), noisy(0)
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    assert equal(run(objective, look if outer == "a run" else within), expected)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_runs_that_overlap_in_their_callbacks_leave_the_callers_numbers():
+    """The first ends while the second, begun within it, still goes on."""
+    begun, ended, second = threading.Event(), threading.Event(), []
+
+    def hold(objective, history):
+        begun.set()
+        assert ended.wait(60)
+
+    def start(objective, history):
+        if not second:
+            second.append(pool.submit(aebook.fit, later, X, epochs=2, callback=hold))
+            assert begun.wait(60)
+
+    first, later = noisy(0), noisy(1)
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(1) as pool:
+        aebook.fit(first, X, epochs=3, callback=start)
+        assert torch.equal(torch.get_rng_state(), before)
+        ended.set()
+        second[0].result()
+    assert torch.equal(torch.get_rng_state(), before)
+    for objective, seed, epochs in ((first, 0, 3), (later, 1, 2)):
+        alone = noisy(seed)
+        aebook.fit(alone, X, epochs=epochs)
+        assert equal(state(objective), state(alone))
+
+
+def test_threads_wait_for_a_run_that_is_not_in_its_callback():
+    cpu, order = torch.device("cpu"), []
+
+    def draw():
+        with kept(cpu):
+            order.append("other")
+
+    with ThreadPoolExecutor(1) as pool, kept(cpu):
+        done = pool.submit(draw)
+        with pytest.raises(TimeoutError):
+            done.result(timeout=0.05)
+        order.append("first")
+    assert order == ["first", "other"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork on POSIX")

@@ -79,7 +79,16 @@ def replace(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> N
     beside = target.with_name(_beside(target) + secrets.token_hex(8))
     # nobody opens meanwhile what the file before was closed to; "x": it is new
     opener = functools.partial(os.open, mode=0o666 if mode is None else mode)
-    file = open(beside, "xb", opener=opener)  # noqa: SIM115 - what fails from here on removes it
+    try:
+        file = open(beside, "xb", opener=opener)  # noqa: SIM115 - what fails from here on removes it
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"got path={str(path)!r}, but nothing can be made in its folder: expected one on a disk"
+        ) from error
+    except OSError as error:
+        # whose name says nothing to anybody
+        error.filename = str(path)
+        raise
     try:
         with file:
             write(file)
@@ -116,26 +125,39 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     """
     target = Path(os.path.realpath(path))
     lock = target.with_name(f".aebook-lock-{_short(target)}")
+    held = itself = None
     try:
         held = _hold(lock)
+        if sys.platform != "win32" and target.exists():
+            # which may have another name too; there, what is locked cannot be read
+            itself = _hold(target)
     except BlockingIOError:
+        if held is not None:
+            _let_go(held, lock)
         raise ValueError(
             f"{path} belongs to a run that is still going on: wait for its end, or give another "
             "path"
         ) from None
     except OSError:
-        held = None
+        # there is no lock, or none of a file that cannot be written
+        pass
     try:
         yield
     finally:
+        if itself is not None:
+            os.close(itself)
         if held is not None:
-            # while it is held, so that it is this one that goes; Windows asks that it be closed
-            with contextlib.suppress(OSError):
-                lock.unlink()
-            os.close(held)
-            if sys.platform == "win32":
-                with contextlib.suppress(OSError):
-                    lock.unlink()
+            _let_go(held, lock)
+
+
+def _let_go(held: int, lock: Path) -> None:
+    # while it is held, so that it is this one that goes; Windows asks that it be closed
+    with contextlib.suppress(OSError):
+        lock.unlink()
+    os.close(held)
+    if sys.platform == "win32":
+        with contextlib.suppress(OSError):
+            lock.unlink()
 
 
 def _hold(lock: Path) -> int:

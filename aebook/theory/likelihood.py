@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from aebook._internal.checks import array, counted, number, tensors, whole
 from aebook._internal.contract import checked, taken
+from aebook._internal.modes import unshared
 from aebook._internal.randomness import seeded
 from aebook.bottlenecks import Gaussian, Posterior
 from aebook.core import Autoencoder, Loss, Objective, Pass, averaged, layers
@@ -328,7 +329,8 @@ def active_units(model: Autoencoder, x: Data, threshold: float = 0.01) -> int:
     messages, _ = gathered(x, **Form.of(model)._asdict())
     counted("messages", len(messages), least=2)
     with torch.no_grad():
-        mean = model.bottleneck.posterior(model.encoder(messages)).mean
+        h = model.encoder(unshared(model.encoder, messages))
+        mean = model.bottleneck.posterior(h).mean
     return int((mean.var(0) > threshold).sum())
 
 
@@ -364,7 +366,8 @@ def posterior_of(
             "torch.bernoulli(x), or train with distances.Gaussian"
         )
     with evaluating(objective), torch.no_grad(), seeded(seed, x.device):
-        yield objective.model.bottleneck.posterior(objective.model.encoder(x))
+        encoder, bottleneck = objective.model.encoder, objective.model.bottleneck
+        yield bottleneck.posterior(encoder(unshared(encoder, x)))
 
 
 @checked

@@ -17,8 +17,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from aebook._internal import sealed
+from aebook._internal.files import content as bytes_of
 from aebook._internal.files import remove_unfinished
-from aebook._internal.randomness import random_state, set_random_state
+from aebook._internal.randomness import (
+    Generator,
+    random_state,
+    set_random_state,
+    set_state_of,
+    state_of,
+)
 from aebook.core import settings
 from aebook.processes import broadcast, gather, members
 from aebook.training.fingerprint import Plain, difference
@@ -41,7 +48,9 @@ _SCHEMA: dict[str, type | tuple[type, ...]] = {
     "best": (dict, type(None)),
     "moving": int,
     "t": float,
+    "stopped": bool,
     "random": list,
+    "generators": list,
 }
 
 
@@ -91,6 +100,8 @@ class Resumable:
         Where the checkpoint is, or will be; None: nowhere.
     fingerprint
         What the run is made with.
+    generators
+        What it draws from beside PyTorch's global generators.
     """
 
     def __init__(
@@ -102,10 +113,11 @@ class Resumable:
         patience: int | None,
         path: Path | None,
         fingerprint: dict[str, Plain],
+        generators: list[Generator],
     ) -> None:
         self.objective, self.optimiser, self.scaler = objective, optimiser, scaler
         self.device, self.patience, self.path = device, patience, path
-        self.fingerprint = fingerprint
+        self.fingerprint, self.generators = fingerprint, generators
         self.history = History()
         #: What was learnt up to the best epoch.
         self.best: dict[str, Any] | None = None
@@ -113,6 +125,8 @@ class Resumable:
         self.moving = 0
         #: The fraction of training done at the last step.
         self.t = 0.0
+        #: Whether the callback has stopped the run.
+        self.stopped = False
 
     def save(self) -> None:
         """After an epoch: keep the weights if they are the best, and write the checkpoint."""
@@ -122,6 +136,7 @@ class Resumable:
             return
         # each process has a stream of noise of its own
         random = gather(random_state(self.device))
+        generators = gather([state_of(generator) for generator in self.generators])
         if members().rank == 0:
             write(
                 self.path,
@@ -135,7 +150,9 @@ class Resumable:
                     "best": self.best,
                     "moving": self.moving,
                     "t": self.t,
+                    "stopped": self.stopped,
                     "random": random,
+                    "generators": generators,
                 },
             )
 
@@ -146,7 +163,7 @@ class Resumable:
         content = None
         if members().rank == 0:
             remove_unfinished(self.path)
-            content = self.path.read_bytes() if self.path.exists() else None
+            content = bytes_of(self.path) if self.path.exists() else None
         # the file is there for the first process, and perhaps on its machine alone
         content = broadcast(content)
         if content is None:
@@ -171,6 +188,9 @@ class Resumable:
             self.optimiser.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             set_random_state(state["random"][members().rank], self.device)
+            states = state["generators"][members().rank]
+            for generator, its in zip(self.generators, states, strict=True):
+                set_state_of(generator, its)
         except Exception as error:
             # nothing of the objective has been touched
             raise ValueError(
@@ -178,6 +198,9 @@ class Resumable:
             ) from error
         self._put(state["objective"])
         self.best, self.moving, self.t = state["best"], state["moving"], state["t"]
+        self.stopped = state["stopped"]
+        # with what is known by now to change as it is used
+        self.fingerprint = state["fingerprint"]
         self.history = History(**state["history"])
 
     def exhausted(self) -> bool:

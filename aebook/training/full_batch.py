@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked, explained
 from aebook._internal.devices import chosen, computed_in, moved
-from aebook._internal.modes import at_rest, carried, recorded, train
+from aebook._internal.modes import at_rest, carried, check_unaltered, recorded, train, versions
 from aebook.core import trainable
 from aebook.data import Data, gathered
 from aebook.training.history import History, Mean
@@ -73,8 +73,9 @@ def lbfgs(
     dtype = computed_in(objective)
     with recorded(), moved(objective, chosen(device, dtype)):
         x, target = gathered(data, dtype=dtype, device=parameters[0].device)
-        # a copy, in case a network works in place
+        # copies, in case something writes into them
         x = x.clone(memory_format=torch.contiguous_format)
+        target = None if target is None else target.clone()
         low, high = (x if target is None else target).aminmax()
         extremes = float(low), float(high)
         warn_beyond_reach(objective, extremes, x[:1], target, stacklevel=4)
@@ -104,7 +105,9 @@ def _minimise(
 
     def closure() -> Tensor:
         optimiser.zero_grad()
+        before = versions(x, target)
         total = objective(x, target).total
+        check_unaltered(before, x, target)
         total.backward()
         return total
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import os
 import time
@@ -24,8 +25,8 @@ from aebook._internal.checks import check_arguments
 from aebook._internal.contract import checked, explained, taken
 from aebook._internal.devices import chosen, computed_in, moved
 from aebook._internal.files import locked, replaceable
-from aebook._internal.modes import at_rest, carried, recorded, train
-from aebook._internal.randomness import kept, seeded
+from aebook._internal.modes import at_rest, carried, check_unaltered, recorded, train, versions
+from aebook._internal.randomness import Generator, aside, seeded
 from aebook._internal.verdicts import Waiting, deferred
 from aebook.core import Loss, check_objective, check_weighable, settings, trainable
 from aebook.data import Batch, Data, Form, InMemory, Loaded, batched
@@ -33,7 +34,7 @@ from aebook.inference import evaluating
 from aebook.networks import Standardised
 from aebook.training.captured import Steps, possible, prepare
 from aebook.training.checkpoints import Resumable
-from aebook.training.fingerprint import fingerprint
+from aebook.training.fingerprint import Plain, digest, noted, settled
 from aebook.training.history import History, Mean
 from aebook.training.optimisers import made, options, set_rates
 from aebook.training.progress import bar
@@ -102,9 +103,9 @@ def fit(
     batch_size
         Samples a step, in all processes together; more than N are N. The default is 64. The last
         batch of an epoch may be smaller and counts for as many samples as it has. Where batches are
-        normalised (``nn.BatchNorm1d``) one of a single sample has no variance and joins the one
-        before; several processes refuse such layers, which would see a part of the batch each, but
-        for ``nn.SyncBatchNorm`` and :class:`aebook.networks.Standardised`.
+        normalised (``nn.BatchNorm1d``) a last one of a single sample has no variance and joins the
+        one before; several processes refuse such layers, which would see a part of the batch each,
+        but for ``nn.SyncBatchNorm`` and :class:`aebook.networks.Standardised`.
     validation
         Data, in any of the same forms, on which to report the loss after each epoch, in evaluation
         mode and always with the same noise. Its samples count alike.
@@ -156,17 +157,23 @@ def fit(
         global generator, so call ``torch.manual_seed(s)`` before that.
     checkpoint
         A file, replaced after each epoch. If it exists the run goes on from there and ends with
-        the same weights, to the bit, as one that was never interrupted (unless a ``DataLoader``
-        draws from a generator of its own, which is not stored). One path belongs to one run, with
-        one number of processes: another one is refused by naming what differs in the objective,
-        its settings or frozen weights, the data or any argument, functions with their code and what
-        they close over. Of data that are read in parts three rows are compared, of a loader its
-        data set with its attributes, and how it draws and collates. It is a safetensors file with
+        the same weights, to the bit, as one that was never interrupted: the states of PyTorch's
+        generators and of all that data, corruption and the like have are stored too, but those of
+        Python and NumPy as a whole, and of what is made during the run, are not. One path belongs
+        to one run, with one number of processes: another one is refused by naming what differs in
+        the objective, its settings or frozen weights, the data or any argument, functions with
+        their code and what they close over. Of data that are read in parts three rows are
+        compared, of a loader its data set with its attributes, and how it draws and collates. What
+        the first epoch changes of these, a cache or a file that is opened late, is not compared; a
+        class may also say by ``__getstate__`` what its objects are. It is a safetensors file with
         a checksum, and nothing in it runs.
     callback
         Called as ``callback(objective, history)`` after each epoch, with the objective in
-        evaluation mode and the history so far; random numbers that it draws are not missed in
-        training. It returns nothing, or True to stop the run after this epoch.
+        evaluation mode and the history so far. It returns None, or a truth value: True stops the
+        run after this epoch. Random numbers that it draws are those that the caller would, and are
+        missed neither there nor in training; meanwhile other threads may draw. Where there is a
+        checkpoint it changes nothing of the objective, so that a run may go on with another one.
+        Of a run that was stopped it is asked again about the last epoch.
     progress
         Whether to show a progress bar; the default is to do so at a terminal and in Jupyter.
 
@@ -257,9 +264,10 @@ def fit(
             run = DistributedDataParallel(objective)
         if compile:
             run = _compiled(run)
-        made_with = {}
-        if path is not None:
-            made_with = fingerprint(
+        contents = (None, None) if path is None else (_contents(batches), _contents(held_out))
+
+        def made_with() -> tuple[dict[str, Plain], list[Generator]]:
+            return noted(
                 samples=batches.samples,
                 batch_size=batches.batch_size,
                 objective=objective,
@@ -276,13 +284,17 @@ def fit(
                 processes=members.size,
                 # where these depend on the fraction of training done, more epochs are another run
                 epochs=None if schedule is constant and anneal is None else epochs,
-                data=_contents(batches),
-                validation=_contents(held_out),
+                data=contents[0],
+                validation=contents[1],
             )
 
+        notes, generators = ({}, []) if path is None else made_with()
+
         def step(x: Tensor, *others: Tensor | None) -> tuple[Loss, list[Waiting]]:
+            before = versions(x, *others)
             with _autocast(device, precision), processes.shared_batch(), deferred(device) as judged:
                 loss = run(x, *others)
+            check_unaltered(before, x, *others)
             total = loss.total
             if members.size > 1:
                 total = total * processes.weight(len(x), device)
@@ -296,7 +308,7 @@ def fit(
             return loss, judged
 
         steps = Steps(step, objective, captured)
-        state = Resumable(objective, optimiser, scaler, device, patience, path, made_with)
+        state = Resumable(objective, optimiser, scaler, device, patience, path, notes, generators)
         if (found := state.load()) is not None:
             done = len(found["history"]["seconds"])
             if done > epochs:
@@ -319,8 +331,11 @@ def fit(
             with carried(history), explained(), bar(shown, epochs, len(history)) as shown_bar:
                 # said once, by one process
                 warned, first, example = members.rank > 0, len(history), None
+                asked = functools.partial(_asked, callback, objective, history, device, path)
+                # of the last epoch again, perhaps by another callback
+                state.stopped = state.stopped and asked()
                 for epoch in range(len(history), epochs):
-                    if state.exhausted():
+                    if state.stopped or state.exhausted():
                         break
                     started = time.perf_counter()
                     train(objective, resting)
@@ -361,14 +376,15 @@ def fit(
                                 objective, seen.extremes, *example, stacklevel=5
                             )
                     history.append(terms, watched, rate, time.perf_counter() - started)
+                    if epoch == 0 and path is not None:
+                        # less what reading, say, has changed
+                        state.fingerprint = settled(notes, made_with()[0])
                     state.save()
                     shown_bar.set_postfix(loss=f"{terms['loss']:.4g}")
                     shown_bar.update()
-                    if callback is not None:
-                        with kept(device):
-                            stop = callback(objective, history)
-                        if any(processes.gather(isinstance(stop, bool | np.bool_) and bool(stop))):
-                            break
+                    if asked():
+                        state.stopped = True
+                        state.save()
 
                 if not all(p.isfinite().all() for p in parameters):
                     raise FloatingPointError(
@@ -431,8 +447,10 @@ def _evaluate(
     device = batches.form.device
     with torch.no_grad(), seeded(seed, device):
         for x, *others in batches:
+            before = versions(x, *others)
             with deferred(device) as judged:
                 loss = objective(x, *others)
+            check_unaltered(before, x, *others)
             mean.add(loss, len(x), judged)
     return mean.value()
 
@@ -451,7 +469,7 @@ def _final(objective: Any, anneal: Callable[[Any, float], None]) -> Iterator[boo
 
 
 def _whole(batches: InMemory | Loaded, objective: nn.Module) -> Iterable[Batch]:
-    """Batches that can be normalised: one of a single sample joins the one before.
+    """Batches that can be normalised: a last one of a single sample joins the one before.
 
     Our own layer takes such a batch, and many processes divide theirs before.
     """
@@ -474,16 +492,63 @@ def _check_normalised(objective: nn.Module, resting: Collection[nn.Module], size
 
 
 def _joined(batches: Iterable[Batch]) -> Iterator[Batch]:
-    held = None
+    held: list[Batch] = []
     for batch in batches:
-        if held is not None and len(batch[0]) == 1:
-            pairs = zip(held, batch, strict=True)
-            batch = cast(Batch, tuple(b if a is None else torch.cat((a, b)) for a, b in pairs))
-        elif held is not None:
-            yield held
-        held = batch
-    if held is not None:
-        yield held
+        if len(held) != 1 or len(held[0][0]) == 1 or len(batch[0]) > 1:
+            yield from held
+            held = []
+        held.append(batch)
+    if len(held) == 2:
+        pairs = zip(*held, strict=True)
+        held = [cast(Batch, tuple(b if a is None else torch.cat((a, b)) for a, b in pairs))]
+    yield from held
+
+
+def _asked(
+    callback: Callable[[Any, History], Any] | None,
+    objective: nn.Module,
+    history: History,
+    device: torch.device,
+    path: Path | None,
+) -> bool:
+    """Whether the callback stops the run; it changes nothing that a checkpoint would miss."""
+    if callback is None:
+        return False
+    before = {} if path is None else _state(objective)
+    with aside(device):
+        answer = callback(objective, history)
+    after = {} if path is None else _state(objective)
+    if changed := [n for n in {**before, **after} if not _same(before.get(n), after.get(n))]:
+        raise ValueError(
+            f"the callback has changed {', '.join(changed[:5])} of the objective, expected one "
+            "that looks and stops where there is a checkpoint, from which a run could not go on "
+            "like that: set what is set by anneal, a function of t, or leave out the checkpoint"
+        )
+    stop = taken("what the callback returned", answer, bool | None)
+    return any(processes.gather(bool(stop)))
+
+
+def _state(objective: nn.Module) -> dict[str, Any]:
+    """What a callback may change: tensors, what is trained, numbers such as a rate of dropout."""
+    state = objective.state_dict()
+    found: dict[str, Any] = {
+        name: value.clone() for name, value in state.items() if isinstance(value, Tensor)
+    }
+    for name, parameter in objective.named_parameters():
+        found[f"requires_grad of {name}"] = parameter.requires_grad
+    for path, module in objective.named_modules():
+        for name, value in vars(module).items():
+            # the mode is set at each epoch anew
+            if name != "training" and isinstance(value, bool | int | float | str):
+                found[f"{path}.{name}".strip(".")] = value
+    return found
+
+
+def _same(a: Any, b: Any) -> bool:
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return a is b or str(a) == str(b)
+    # NaN is NaN
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 @contextlib.contextmanager
@@ -510,18 +575,19 @@ def _contents(batches: InMemory | Loaded | None) -> Any:
     """What data are; of arrays that are read in parts a few rows stand for all."""
     if isinstance(batches, Loaded):
         loader = batches.loader
-        ways = ("dataset", "drop_last", "collate_fn")
+        ways = ("dataset", "drop_last", "collate_fn", "generator")
         order = {name: _order(getattr(loader, name)) for name in ("sampler", "batch_sampler")}
         return order | {name: getattr(loader, name) for name in ways}
     if batches is None:
         return None
     parts = {"x": batches.x, "target": batches.target, "weight": batches.weight}
-    return {
-        name: part
-        if part is None or isinstance(part, Tensor) or issparse(part)
-        else [f"{type(part).__name__} {part.dtype} {tuple(part.shape)}", *_some(part)]
-        for name, part in parts.items()
-    }
+    return {name: _stands_for(part) for name, part in parts.items()}
+
+
+def _stands_for(part: Any) -> Any:
+    if part is None or isinstance(part, Tensor) or issparse(part):
+        return part if part is None else digest(part)
+    return [f"{type(part).__name__} {part.dtype} {tuple(part.shape)}", *_some(part)]
 
 
 def _order(sampler: Any) -> Any:
@@ -529,7 +595,7 @@ def _order(sampler: Any) -> Any:
     if not hasattr(sampler, "__dict__"):
         return sampler
     found = copy.copy(sampler)
-    for name in ("data_source", "dataset", "generator", "epoch", "rank", "key"):
+    for name in ("data_source", "dataset", "epoch", "rank", "key"):
         vars(found).pop(name, None)
     if "sampler" in vars(found):
         vars(found)["sampler"] = _order(vars(found)["sampler"])

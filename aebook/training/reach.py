@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from aebook._internal.modes import unshared
 from aebook._internal.randomness import seeded
 from aebook.core import Autoencoder
 from aebook.inference import evaluating
@@ -52,7 +53,8 @@ def output_range(decoder: nn.Module, code: Tensor) -> tuple[str, float, float] |
     ('sigmoid', 0.0, 1.0)
     """
     with torch.enable_grad():
-        step = decoder(code.detach().requires_grad_(code.is_floating_point())).grad_fn
+        code = code.detach().requires_grad_(code.is_floating_point())
+        step = decoder(unshared(decoder, code)).grad_fn
     while step is not None:
         # SigmoidBackward0, UnsafeViewBackward0
         name = step.name().partition("Backward")[0].lower()
