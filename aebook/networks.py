@@ -12,6 +12,7 @@ for everything that is random in training.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -292,14 +293,15 @@ def convolutional(
 ) -> tuple[Chain, Chain]:
     r"""Convolutional encoder and the decoder that mirrors it.
 
-    Every convolution (3 × 3, stride 2) halves height and width, rounded up; a linear layer makes
-    the code. The decoder's transposed convolutions undo exactly these sizes, so any height and
-    width will do.
+    Every convolution (3 wide, or 3 × 3, stride 2) halves each side, rounded up; a linear layer
+    makes the code. The decoder's transposed convolutions undo exactly these sizes, so any sides
+    will do.
 
     Parameters
     ----------
     shape
-        Channels, height and width of an image, for instance ``(1, 28, 28)``.
+        Channels, height and width of an image, for instance ``(1, 28, 28)``, or channels and
+        length of a piece of a series, ``(1, 72)``.
     channels
         Number of channels after each convolution, for instance ``(32, 64)``.
     code
@@ -316,7 +318,7 @@ def convolutional(
     Returns
     -------
     tuple of Chain
-        Encoder, (B, C, H, W) to (B, code), and decoder, the way back.
+        Encoder, (B, C, H, W) or (B, C, T) to (B, code), and decoder, the way back.
 
     Examples
     --------
@@ -325,32 +327,40 @@ def convolutional(
     >>> codes = encoder(torch.rand(5, 1, 28, 28))
     >>> codes.shape, decoder(codes).shape
     (torch.Size([5, 10]), torch.Size([5, 1, 28, 28]))
+    >>> encoder, decoder = convolutional((1, 72), (8, 16), 6)  # 72 values of one variable
+    >>> decoder(encoder(torch.rand(5, 1, 72))).shape
+    torch.Size([5, 1, 72])
     """
-    shape = whole_numbers("shape", shape, count=3)
-    if len(shape) != 3:
-        raise ValueError(f"got shape={shape}, expected (channels, height, width)")
+    shape = whole_numbers("shape", shape, count=2)
+    if len(shape) > 3:
+        raise ValueError(
+            f"got shape={shape}, expected (channels, height, width) or (channels, length)"
+        )
     channels = whole_numbers("channels", channels, count=1)
     code = whole("code", code)
 
-    depths = (shape[0], *channels)
-    sizes = [shape[1:]]
+    convolution, transposed = (
+        (nn.Conv1d, nn.ConvTranspose1d) if len(shape) == 2 else (nn.Conv2d, nn.ConvTranspose2d)
+    )
+    depths = (*shape[:1], *channels)
+    sizes: list[tuple[int, ...]] = [shape[1:]]
     for _ in channels:
-        height, width = sizes[-1]
-        sizes.append(((height + 1) // 2, (width + 1) // 2))
+        sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
     inner = (depths[-1], *sizes[-1])
-    flat = inner[0] * inner[1] * inner[2]
+    flat = math.prod(inner)
 
     down = [
-        _layer(nn.Conv2d(a, b, 3, stride=2, padding=1), activation) for a, b in pairwise(depths)
+        _layer(convolution(a, b, 3, stride=2, padding=1), activation) for a, b in pairwise(depths)
     ]
     up = []
     for k in range(len(channels), 0, -1):
         # a transposed convolution of n rows gives 2n - 1, or 2n with one row of padding
-        (height, width), (half_height, half_width) = sizes[k - 1], sizes[k]
-        padding = (height - (2 * half_height - 1), width - (2 * half_width - 1))
+        padding: Any = tuple(
+            side - (2 * half - 1) for side, half in zip(sizes[k - 1], sizes[k], strict=True)
+        )
         up.append(
             _layer(
-                nn.ConvTranspose2d(
+                transposed(
                     depths[k], depths[k - 1], 3, stride=2, padding=1, output_padding=padding
                 ),
                 activation if k > 1 else output,
@@ -365,7 +375,8 @@ def convolutional(
 
 
 def _layer(
-    map_: nn.Linear | nn.Conv2d | nn.ConvTranspose2d | Transposed, activation: Activation | None
+    map_: nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d | Transposed,
+    activation: Activation | None,
 ) -> nn.Sequential:
     if not isinstance(map_, Transposed):
         nn.init.xavier_uniform_(map_.weight)

@@ -1,8 +1,8 @@
-r"""Recurrent encoders and decoders, for messages that are sequences of symbols.
+r"""Recurrent encoders and decoders, for sequences of symbols and for pieces of a series.
 
-A message is a row of whole numbers, (T,): its symbols, then :data:`END`, then :data:`PADDING` up to
-the length of the longest. A batch of them is int64, (B, T). The decoder writes one symbol after
-another and is told those before, so its likelihood is
+A message of symbols is a row of whole numbers, (T,): its symbols, then :data:`END`, then
+:data:`PADDING` up to the length of the longest. A batch of them is int64, (B, T). The decoder
+writes one symbol after another and is told those before, so its likelihood is
 
 .. math::
 
@@ -13,29 +13,36 @@ In training it is told the true ones, those of the target (teacher forcing): an
 is ``partial(aebook.distances.categorical, ignore=aebook.recurrent.PADDING)``. After training it is
 told its own: ``model.decode(z)`` takes the likeliest symbol at each step, and
 :meth:`Writer.sample` and :meth:`Writer.beam` look further.
+
+A piece of a series is (C, T), T values of each of C variables, as for a convolution. The networks
+of :func:`series` read it whole and write it again, told nothing but the code.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from aebook._internal.checks import array, number, symbols, whole
+from aebook._internal.checks import array, number, symbols, whole, whole_numbers
 from aebook._internal.contract import checked
+from aebook.networks import Chain
 
 __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
     "Decoder",
     "END",
     "Encoder",
+    "LastState",
     "PADDING",
+    "Unrolled",
     "Writer",
     "message_lengths",
+    "series",
 ]
 
 #: The symbol after the last of a message; also what stands before the first.
@@ -411,6 +418,136 @@ class Decoder(Writer):
                 raise ValueError("got a source without any position, expected one or more")
             z = z.sum(1) / present.sum(1, keepdim=True)
         return self.from_code(z).tanh().unsqueeze(0)
+
+
+@checked
+def series(
+    shape: Sequence[int], hidden: int, code: int, *, posterior: bool = False
+) -> tuple[Chain, Chain]:
+    r"""Recurrent encoder of pieces of a series, and a decoder that writes them again.
+
+    In place of :func:`aebook.networks.convolutional`: :class:`LastState` and a linear layer make
+    the code, :class:`Unrolled` is the way back.
+
+    Parameters
+    ----------
+    shape
+        Number C of variables and length T of a piece, for instance ``(1, 72)``.
+    hidden
+        Units of the state, in each direction in the encoder.
+    code
+        Number p of code units.
+    posterior
+        Whether the encoder gives two numbers for each of the code, a mean and a log-variance, as
+        :class:`aebook.bottlenecks.Gaussian` takes them.
+
+    Returns
+    -------
+    tuple of Chain
+        Encoder, (B, C, T) to (B, code), and decoder, the way back.
+
+    Examples
+    --------
+    >>> from aebook.recurrent import series
+    >>> encoder, decoder = series((1, 72), 32, 6)
+    >>> codes = encoder(torch.rand(5, 1, 72))
+    >>> codes.shape, decoder(codes).shape
+    (torch.Size([5, 6]), torch.Size([5, 1, 72]))
+    """
+    shape = whole_numbers("shape", shape, count=2)
+    if len(shape) != 2:
+        raise ValueError(f"got shape={shape}, expected (variables, length)")
+    channels, length = shape
+    whole("hidden", hidden)
+    whole("code", code)
+    to_code = _linear(2 * hidden, 2 * code if posterior else code)
+    return (
+        Chain(shape, LastState(channels, hidden), to_code),
+        Chain((code,), Unrolled(code, hidden, channels, length)),
+    )
+
+
+class LastState(nn.Module):
+    r"""The last states of :math:`h_t = \mathrm{GRU}(h_{t-1}, x_t)`, read forwards and backwards.
+
+    Parameters
+    ----------
+    channels
+        Number C of variables.
+    hidden
+        Units of the state, in each direction.
+
+    Examples
+    --------
+    >>> from aebook.recurrent import LastState
+    >>> LastState(1, 32)(torch.rand(5, 1, 72)).shape
+    torch.Size([5, 64])
+    """
+
+    @checked
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        _check_sizes(channels=channels, hidden=hidden)
+        self.gru = nn.GRU(channels, hidden, batch_first=True, bidirectional=True)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {"channels": self.gru.input_size, "hidden": self.gru.hidden_size}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """States (B, 2 hidden) after all values of pieces (B, C, T)."""
+        _, state = self.gru(x.transpose(1, 2))
+        return torch.cat(tuple(state), -1)
+
+
+class Unrolled(nn.Module):
+    r"""A piece of a series from its code, :math:`x'_t = V h_t + b`.
+
+    The state is :math:`h_t = \mathrm{GRU}(h_{t-1}, z)` and starts at :math:`h_0 = \tanh(W z + c)`.
+    The value before is not told: who knows it can follow any smooth series, an anomaly too, and
+    needs no code.
+
+    Parameters
+    ----------
+    code
+        Number p of code units.
+    hidden
+        Units of the state.
+    channels
+        Number C of variables.
+    length
+        Number T of values.
+
+    Examples
+    --------
+    >>> from aebook.recurrent import Unrolled
+    >>> Unrolled(6, 32, 1, 72)(torch.rand(5, 6)).shape
+    torch.Size([5, 1, 72])
+    """
+
+    @checked
+    def __init__(self, code: int, hidden: int, channels: int, length: int) -> None:
+        super().__init__()
+        _check_sizes(code=code, hidden=hidden, channels=channels, length=length)
+        self.length = length
+        self.start = _linear(code, hidden)
+        self.gru = nn.GRU(code, hidden, batch_first=True)
+        self.values = _linear(hidden, channels)
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another like it, for files: see :mod:`aebook.storage.architecture`."""
+        return {
+            "code": self.start.in_features,
+            "hidden": self.gru.hidden_size,
+            "channels": self.values.out_features,
+            "length": self.length,
+        }
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Pieces (B, C, T) of codes (B, p)."""
+        given = z.unsqueeze(1).expand(-1, self.length, -1)
+        h, _ = self.gru(given, self.start(z).tanh().unsqueeze(0))
+        return self.values(h).transpose(1, 2)
 
 
 def _present(z: Tensor) -> Tensor:

@@ -83,12 +83,12 @@ EXEMPT = {
     ),
     "takes no arguments": (
         r".*\.(arguments|extra_repr)$|bottlenecks\.TopK\.now$|bottlenecks\.Gaussian$|recurrent\.Writer$"
-        r"|bottlenecks\.Posterior\.(sample|kl)$|datasets\..*\.(hanzi|nouns|online_news|satellite)$"
+        r"|bottlenecks\.Posterior\.(sample|kl)$|datasets\..*\.(electrocardiogram|hanzi|nouns|online_news|satellite)$"
     ),
     "a result, whose fields nobody gives": (
         r".*\.(Decomposition|Found|Neighbours|Recalled|Scores|Properties|SampleQuality|Interval"
         r"|Window|Estimate|PrecisionRecall|IntrinsicDimension|Record|Loss|Pass|Posterior|Glosses"
-        r"|Images|Nouns|Posts|Segments|Table|LinearHasher|PrincipalComponents|MaskedMap|LinearDenoiser"
+        r"|Images|Nouns|Posts|Segments|Series|Table|LinearHasher|PrincipalComponents|MaskedMap|LinearDenoiser"
         r"|History|History\.append|Lengths|Live)$|.*rate_distortion\.Curve$"
     ),
     "runs in every step of training, on what the model gives it": (
@@ -333,6 +333,9 @@ CASES = {
         output=None,
         posterior=False,
     ),
+    "recurrent.LastState": lambda: dict(channels=2, hidden=3),
+    "recurrent.Unrolled": lambda: dict(code=3, hidden=4, channels=2, length=5),
+    "recurrent.series": lambda: dict(shape=(2, 8), hidden=3, code=2, posterior=False),
     "recurrent.Encoder": lambda: dict(
         vocabulary=6,
         code=3,
@@ -1219,6 +1222,7 @@ TAKEN = {
         "inference.decode(chunk)",
         "inference.reconstruct(chunk)",
         "recurrent.Decoder(length)",
+        "recurrent.Unrolled(length)",
         "bottlenecks.TopK(k)",
         "bottlenecks.TopK.set_k(k)",
         "theory.likelihood.importance_weighted_bound(chunk)",

@@ -19,6 +19,7 @@ import aebook.datasets
 from aebook.datasets import (
     FASHION_MNIST_CLASSES,
     Images,
+    electrocardiogram,
     fashion_mnist,
     glosses,
     images,
@@ -40,6 +41,7 @@ SHAPES = {
 Loader = Callable[..., Images]
 SPLIT_IMAGES = ["train_images", "train_labels", "test_images", "test_labels"]
 ARRAYS = {
+    "electrocardiogram.npz": ["values"],
     "fashion-mnist.npz": SPLIT_IMAGES,
     "glosses.npz": [
         f"{split}_{part}" for split in ("train", "test") for part in ("words", "texts", "topics")
@@ -182,6 +184,7 @@ def test_the_readme_lists_every_shipped_file() -> None:
         "10.24432/C5WS31",
         "Artistic License 2.0",
         "Attribution 4.0",
+        "Open Data Commons Attribution License 1.0",
     ):
         assert notice in readme
 
@@ -191,7 +194,7 @@ def test_what_ships_is_small() -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "missing"])
-@pytest.mark.parametrize("loader", [mnist, glosses, posts, satellite, shuttle])
+@pytest.mark.parametrize("loader", [electrocardiogram, mnist, glosses, posts, satellite, shuttle])
 def test_a_damaged_shipped_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: Callable, damage: str
 ) -> None:

