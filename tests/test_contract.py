@@ -451,6 +451,9 @@ CASES = {
         widths=(6, 4, 2), beta=1.0, **NETWORK, **{**COMMON, "distance": distances.bernoulli}
     ),
     # what is seen and measured
+    "metrics.aupro": lambda: dict(
+        maps=photograph()[None], masks=photograph()[None] > 0.5, limit=0.3
+    ),
     "metrics.dead_units": lambda: dict(codes=data()),
     "metrics.fvu": lambda: dict(reconstruction=data() * 0.9, target=data()),
     "metrics.l0": lambda: dict(codes=data()),

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, precision_score, recall_score
+from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
 from aebook.metrics import (
+    aupro,
     dead_units,
     fvu,
     l0,
@@ -390,3 +391,95 @@ def test_ms_ssim_needs_room_and_is_one_for_a_copy():
     assert ms_ssim(noisy, image) == ms_ssim(image, noisy)
     with pytest.raises(ValueError, match=r"shape \(175, 256, 3\), expected sides of 176"):
         ms_ssim(noisy[:175], image[:175])
+
+
+# Per-region overlap ------------------------------------------------------------------------------
+
+
+def defects(seed):
+    """Scores of three images, with ties, and masks of several regions."""
+    g = np.random.default_rng(seed)
+    masks = np.zeros((3, 20, 24), bool)
+    for _ in range(5):
+        n, i, j = g.integers((3, 20, 24))
+        masks[n, i : i + g.integers(1, 6), j : j + g.integers(1, 6)] = True
+    return np.round(g.random(masks.shape) + 0.5 * masks, 1 + int(g.integers(3))), masks
+
+
+def flooded(mask):
+    """Regions as sets of pixels, found by walking from neighbour to neighbour."""
+    left, regions = set(map(tuple, np.argwhere(mask))), []
+    while left:
+        region, edge = set(), {left.pop()}
+        while edge:
+            region |= edge
+            near = {(i + a, j + b) for i, j in edge for a in (-1, 0, 1) for b in (-1, 0, 1)}
+            edge = near & left
+            left -= edge
+        regions.append(tuple(np.array(sorted(region)).T))
+    return regions
+
+
+@given(seed=st.integers(0, 1000), limit=st.sampled_from([0.05, 0.3, 1.0]))
+def test_aupro_is_the_area_under_a_curve_drawn_threshold_by_threshold(seed, limit):
+    maps, masks = defects(seed)
+    regions = [(n, *pixels) for n, mask in enumerate(masks) for pixels in flooded(mask)]
+    points = [(0.0, 0.0)]
+    for threshold_ in np.unique(maps)[::-1]:
+        called = maps >= threshold_
+        points.append((called[~masks].mean(), np.mean([called[r].mean() for r in regions])))
+    area = 0.0
+    for (f, p), (g, q) in itertools.pairwise(points):
+        if g > f and f < limit:
+            stop = min(g, limit)
+            area += (stop - f) * (p + (p + (q - p) * (stop - f) / (g - f))) / 2
+    assert aupro(maps, masks, limit=limit) == pytest.approx(area / limit, rel=1e-9)
+
+
+def test_aupro_of_one_region_is_the_area_under_the_roc_curve():
+    g = np.random.default_rng(0)
+    masks = np.zeros((1, 30, 30), bool)
+    masks[0, 4:9, 5:20] = True
+    maps = g.standard_normal(masks.shape) + masks
+    whole = roc_auc_score(masks.ravel(), maps.ravel())
+    assert aupro(maps, masks, limit=1) == pytest.approx(whole)
+    # McClish's standardised area, turned back
+    low, most = 0.3**2 / 2, 0.3
+    part = roc_auc_score(masks.ravel(), maps.ravel(), max_fpr=0.3)
+    area = (2 * part - 1) * (most - low) + low
+    assert aupro(maps, masks) == pytest.approx(area / 0.3)
+
+
+def test_aupro_of_a_blind_map_is_half_the_limit_and_order_is_all_that_counts():
+    maps, masks = defects(3)
+    assert aupro(np.zeros(masks.shape), masks) == pytest.approx(0.15)
+    assert aupro(np.exp(5 * maps), masks) == pytest.approx(aupro(maps, masks))
+    assert aupro(masks, masks.astype(int)) == 1
+    levels = (10 * maps).astype(np.uint8)
+    assert aupro(levels, masks) == pytest.approx(aupro(levels.astype(float), masks))
+    assert aupro(torch.from_numpy(maps), torch.from_numpy(masks)) == aupro(maps, masks)
+
+
+def test_regions_that_touch_at_a_corner_are_one_and_those_of_two_images_are_two():
+    masks = np.zeros((2, 6, 6), bool)
+    masks[0, 1, 1] = masks[0, 2, 2] = masks[1, 3, 3] = True
+    maps = masks.astype(float)
+    maps[1] = -1  # below all others
+    assert aupro(maps, masks, limit=0.1) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("maps", "masks", "message"),
+    [
+        (np.zeros((2, 6, 6)), np.zeros((6, 6)), "got masks of shape"),
+        (np.zeros((6, 6)), np.zeros((6, 6)), r"got maps of shape .* expected \(n, H, W\)"),
+        (np.zeros((1, 6, 6)), np.zeros((1, 6, 6)), "got masks that are all 0 or all 1"),
+        (np.zeros((1, 6, 6)), np.ones((1, 6, 6)), "got masks that are all 0 or all 1"),
+        (np.zeros((1, 6, 6)), np.full((1, 6, 6), 2), "masks with values other than 0 and 1"),
+        (np.full((1, 6, 6), np.nan), np.zeros((1, 6, 6)), "got maps of shape"),
+    ],
+    ids=["shapes", "one image", "no defect", "nothing else", "grey", "NaN"],
+)
+def test_aupro_refuses_what_it_cannot_judge(maps, masks, message):
+    with pytest.raises(ValueError, match=message):
+        aupro(maps, masks)
