@@ -1144,6 +1144,8 @@ TAKEN = {
         "applications.retrieval.codes.hamming_distances(codes)",
         "hashing.unpack(codes)",
     ),
+    # gives None, as a callback may
+    "function": ("training.loop.fit(callback)",),
     # functions whose values are seen when they are used, and checked then
     "function layer": (
         "core.Objective(corruption)",
@@ -1323,12 +1325,12 @@ TAKEN = {
     # functions whose values are seen when they are used, or that return nothing
     "function class layer": (
         "training.loop.fit(anneal)",
-        "training.loop.fit(callback)",
         "training.temperature.fit_until_converged(anneal)",
         "applications.molecules.model.Alphabet(split)",
     ),
     # numbers above 0
     "2.5 huge": (
+        "datasets.folder.ImageFolder(white)",
         "training.loop.fit(clip)",
         "training.full_batch.lbfgs(tolerance)",
         "training.temperature.annealing(start)",

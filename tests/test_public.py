@@ -206,13 +206,14 @@ def test_the_licence_names_those_of_all_data_and_brings_texts_alone():
         "Creative Commons Attribution-ShareAlike 3.0": "CC-BY-SA-3.0",
         "MIT": "MIT",
         "Mozilla Public License 2.0": "MPL-2.0",
+        "Open Data Commons Attribution License 1.0": "ODC-By-1.0",
         "WordNet's": "LicenseRef-WordNet",
     }
     lines = re.findall(r"^- \*\*Licence:\*\* (.*)$", readme, re.M)
     assert len(lines) >= 9
     used = {"BSD-3-Clause"}
     for line in lines:
-        (licence,) = {spdx for name, spdx in named.items() if name in line.split(". ")[0]}
+        (licence,) = {spdx for name, spdx in named.items() if name in line.partition(". ")[0]}
         used.add(licence)
     assert set(project["license"].split(" AND ")) == used
     # a pattern would take the data with it, and the wheel hold them twice
