@@ -244,6 +244,12 @@ def show(browser, tmp_path):
     context.close()
 
 
+def drawn_anew(page):
+    """Wait until a figure has computed: it does so before the next frame."""
+    frame = "new Promise(done => requestAnimationFrame(done))"
+    page.evaluate(f"{frame}.then(() => {frame})")
+
+
 def state(page):
     return page.evaluate("document.querySelector('.aebook-live').aebook.state")
 
@@ -301,20 +307,20 @@ def test_sliders_move_a_wider_code_and_messages_are_places_to_start(show):
 def test_one_draws_and_erases_with_a_pen_and_with_keys(show):
     page = show(live.sketch(variants.plain((64, 9, 2)).model, X))
     page.get_by_role("button", name="clear").click()
-    page.wait_for_timeout(100)
+    drawn_anew(page)
     empty = state(page)
     box = page.locator(".drawing").bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.down()
     page.mouse.move(box["x"] + 100, box["y"] + 100, steps=4)
     page.mouse.up()
-    page.wait_for_timeout(100)
+    drawn_anew(page)
     drawn = state(page)
     assert drawn["code"] != empty["code"]
     page.locator(".drawing").focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")
-    page.wait_for_timeout(100)
+    drawn_anew(page)
     assert state(page)["code"] != drawn["code"]
     page.get_by_role("button", name="eraser").click()
     assert page.get_by_role("button", name="eraser").get_attribute("aria-pressed") == "true"
@@ -355,7 +361,7 @@ def test_a_finger_draws_and_the_page_is_still_scrolled_beside(browser, tmp_path)
     box = page.locator(".drawing").bounding_box()
     assert 220 < box["width"] < 300
     page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_timeout(100)
+    drawn_anew(page)
     assert state(page)["code"] != before
     # all of it is seen at once
     assert page.locator(".aebook-live").bounding_box()["height"] < 640

@@ -148,7 +148,7 @@ def test_threads_may_use_one_model_in_training_mode():
     model = Autoencoder(deep(0.5), nn.Linear(3, 6)).train()
     model.encoder[1].eval()
     before, found, expected = flags(model), state(model), aebook.encode(model, X)
-    together = threading.Barrier(8, timeout=60)
+    together = threading.Barrier(8, timeout=3600)  # only lest it hang for ever
 
     def use(chunk):
         together.wait()
@@ -488,7 +488,7 @@ def test_threads_that_draw_take_turns():
 
 def in_a_thread(function):
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function).result(timeout=60)
+        return pool.submit(function).result(timeout=3600)  # only lest it hang for ever
 
 
 def estimate():

@@ -245,6 +245,12 @@ def test_concordance_can_be_filtered_and_sorted(visit) -> None:
     assert page.problems == []
 
 
+def drawn_anew(page):
+    """Wait until a figure has computed: it does so before the next frame."""
+    frame = "new Promise(done => requestAnimationFrame(done))"
+    page.evaluate(f"{frame}.then(() => {frame})")
+
+
 def state(page) -> dict:
     return page.evaluate("document.querySelector('.aebook-live').aebook.state")
 
@@ -263,14 +269,14 @@ def test_one_draws_on_the_cover_without_a_network(contexts, html: Path, width: i
     page.wait_for_function(
         "document.querySelector('.aebook-live').aebook.state.error !== undefined"
     )
-    page.wait_for_timeout(100)
+    drawn_anew(page)
     empty = state(page)
     box = drawing.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 4)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 3 * box["height"] / 4, steps=5)
     page.mouse.up()
-    page.wait_for_timeout(100)
+    drawn_anew(page)
     one = state(page)
     assert one["code"] != empty["code"]
     assert len(one["code"]) == 16
@@ -279,7 +285,7 @@ def test_one_draws_on_the_cover_without_a_network(contexts, html: Path, width: i
     assert min(back) > 0.5
     drawing.focus()
     page.keyboard.press("Space")
-    page.wait_for_timeout(100)
+    drawn_anew(page)
     page.locator(".aebook-live [role=status]", has_text="squared error").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
