@@ -186,7 +186,8 @@ def sparse_decoder(decoder: nn.Module) -> nn.Module:
     layer = _gathering(first)
     if not place:
         return layer
-    decoder.set_submodule(place, layer)
+    owner, _, name = place.rpartition(".")
+    setattr(decoder.get_submodule(owner), name, layer)
     return decoder
 
 
